@@ -1,0 +1,327 @@
+"""The agent loop: `advance(state, incoming) -> (state, effects)`.
+
+Law: whatever affects where a run goes next lives here and nowhere else. Input
+that a state does not know raises `IllegalInput` and changes nothing. Every call
+ends in one result before the run goes on; after `Finish` nothing follows.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from agentsite.engine import steps
+from agentsite.engine.events import CompactionEnded, CompactionStarted, DoneReason, Failed, Noticed
+from agentsite.engine.limits import REPEAT_NOTICE_AT, loop_sentence
+from agentsite.engine.steps import (
+    AskPerson,
+    CallState,
+    Compact,
+    CutWindow,
+    Dispatch,
+    Effect,
+    Emit,
+    Finish,
+    Hint,
+    IllegalInput,
+    Incoming,
+    Park,
+    Prepare,
+    RecordTurn,
+    RunState,
+    Say,
+    SettleCalls,
+    StartCalls,
+    StopWork,
+)
+
+Step = tuple[RunState, tuple[Effect, ...]]
+
+SUMMARY_TRIES = 3
+SHORT_COMPACTIONS = 2
+DENIED_TEXT = "A person declined this action. It was not carried out."
+SIBLING_TEXT = "Not carried out, because another action of the same step was declined."
+EXPIRED_TEXT = "Nobody answered in time. The action was not carried out."
+INTERRUPTED_TEXT = "The call was interrupted before it had a result."
+REPEATED_TEXT = "Not carried out: this tool was called too often with similar arguments."
+REPEAT_HINT = (
+    "Note: the same call with the same arguments has returned the same result "
+    f"{REPEAT_NOTICE_AT} times. Change the approach or finish."
+)
+
+
+def advance(state: RunState, incoming: Incoming) -> Step:
+    """The only way a run's state changes. Raises `IllegalInput` for input out of place."""
+    if state.phase == "done":
+        raise IllegalInput(f"{type(incoming).__name__} after the run was done")
+    match incoming:
+        case steps.Begun():
+            _expect(state, incoming, "thinking")
+            if state.turn:
+                raise IllegalInput("Begun twice")
+            return state, (Prepare(),)
+        case steps.Resumed():
+            return _resume(state, incoming)
+        case steps.ContextReady():
+            _expect(state, incoming, "thinking")
+            turn = state.turn + 1
+            ready = replace(state, phase="streaming", turn=turn, short_compactions=0, joined=False)
+            return ready, (steps.CallModel(turn),)
+        case steps.ContextFull():
+            return _fill(state, incoming)
+        case steps.Compacted():
+            return _compact(state, incoming)
+        case steps.CompactionFailed():
+            return _fail_summary(state, incoming)
+        case steps.ModelFinished():
+            return _finish_turn(state, incoming)
+        case steps.ModelFailed():
+            return _fail_turn(state, incoming)
+        case steps.CallFinished():
+            return _finish_call(state, incoming)
+        case steps.ConfirmationNeeded():
+            _expect(state, incoming, "executing", "dispatching")
+            asked = _mark(state, incoming.call_id, "asked", frm=("running",))
+            return _after_calls(asked, (AskPerson((incoming.call_id,)),))
+        case steps.Answered():
+            return _answer(state, incoming)
+        case steps.Joined():
+            return replace(state, joined=True), ()
+        case steps.Cancelled():
+            return _cancel(state, incoming)
+        case _:
+            assert_never(incoming)
+
+
+def _expect(state: RunState, incoming: Incoming, *phases: str) -> None:
+    if state.phase not in phases:
+        raise IllegalInput(f"{type(incoming).__name__} while {state.phase}")
+
+
+def _mark(
+    state: RunState, call_id: str, status: steps.CallStatus, *, frm: tuple[str, ...]
+) -> RunState:
+    found = next((call for call in state.calls if call.id == call_id), None)
+    if found is None:
+        raise IllegalInput(f"no call {call_id} in this turn")
+    if found.status not in frm:
+        raise IllegalInput(f"call {call_id} is {found.status}, not {' or '.join(frm)}")
+    calls = tuple(
+        replace(call, status=status) if call.id == call_id else call for call in state.calls
+    )
+    return replace(state, calls=calls)
+
+
+def _finish(state: RunState, reason: DoneReason, *before: Effect) -> Step:
+    return replace(state, phase="done", reason=reason, calls=()), (*before, Finish(reason))
+
+
+def _think(state: RunState, *before: Effect) -> Step:
+    """To the next turn, or to the end where one is due."""
+    if state.stopping is not None:
+        return _finish(state, state.stopping, *before)
+    if state.turn >= state.max_turns:
+        return _finish(state, "max_turns", *before)
+    return replace(state, phase="thinking", calls=()), (*before, Prepare())
+
+
+# ---- context ---------------------------------------------------------------------
+
+
+def _fill(state: RunState, incoming: steps.ContextFull) -> Step:
+    _expect(state, incoming, "thinking")
+    if state.short_compactions >= SHORT_COMPACTIONS:
+        failed = Failed(
+            message="The conversation no longer fits the model's window, even after compaction. "
+            "Start a new session, or use a model with a larger window.",
+            code="context_overflow",
+        )
+        return _finish(state, "error", Emit(failed))
+    started = CompactionStarted(incoming.estimated, incoming.threshold)
+    effect: Effect = CutWindow() if state.summary_failures >= SUMMARY_TRIES else Compact()
+    return replace(state, phase="compacting"), (Emit(started), effect)
+
+
+def _compact(state: RunState, incoming: steps.Compacted) -> Step:
+    _expect(state, incoming, "compacting")
+    short = 0 if incoming.fits else state.short_compactions + 1
+    ended = CompactionEnded(
+        incoming.tokens_before,
+        incoming.tokens_after,
+        incoming.compaction_tokens,
+        incoming.message,
+    )
+    thinking = replace(state, phase="thinking", short_compactions=short)
+    return thinking, (Emit(ended), Prepare())
+
+
+def _fail_summary(state: RunState, incoming: steps.CompactionFailed) -> Step:
+    _expect(state, incoming, "compacting")
+    failures = state.summary_failures + 1
+    failed = replace(state, summary_failures=failures)
+    if failures < SUMMARY_TRIES:
+        return failed, (Compact(),)
+    notice = Noticed(
+        "The older part of this conversation could not be summarised; "
+        "it was left out of the model's view.",
+        level="warning",
+    )
+    return failed, (Emit(notice), CutWindow())
+
+
+# ---- the model's answer ------------------------------------------------------------
+
+
+def _finish_turn(state: RunState, incoming: steps.ModelFinished) -> Step:
+    _expect(state, incoming, "streaming")
+    if not incoming.calls:
+        if state.joined and state.turn < state.max_turns:
+            return _think(state, RecordTurn())
+        return _finish(state, "model_stop", RecordTurn())
+    tracker = state.repeats
+    calls: list[CallState] = []
+    refused: list[str] = []
+    for planned in incoming.calls:
+        tracker, count = tracker.observe(planned.name, planned.arguments)
+        status: steps.CallStatus = "held"
+        if state.max_tool_repeats and count > state.max_tool_repeats:
+            refused.append(planned.id)
+            status = "error"
+        elif planned.gate == "ask":
+            status = "asked"
+        arguments_hash = tracker.fingerprint(planned.name, planned.arguments)
+        calls.append(CallState(planned.id, planned.name, status, arguments_hash, planned.dispatch))
+    after = replace(
+        state,
+        phase="executing",
+        calls=tuple(calls),
+        repeats=tracker,
+        stopping="loop_detected" if refused else state.stopping,
+    )
+    effects: list[Effect] = [RecordTurn()]
+    if refused:
+        effects.append(SettleCalls(tuple(refused), "error", REPEATED_TEXT))
+    asked = tuple(call.id for call in calls if call.status == "asked")
+    if asked:
+        effects.append(AskPerson(asked))
+    return _after_calls(after, tuple(effects))
+
+
+def _fail_turn(state: RunState, incoming: steps.ModelFailed) -> Step:
+    _expect(state, incoming, "streaming")
+    if incoming.kind == "context_overflow" and not state.overflow_retried:
+        again = replace(state, phase="compacting", overflow_retried=True, turn=state.turn - 1)
+        return again, (Emit(CompactionStarted(0, 0)), Compact())
+    failed = Failed(incoming.message, f"provider_{incoming.kind}", incoming.retryable)
+    return _finish(state, "error", RecordTurn(partial=True), Emit(failed))
+
+
+# ---- tool calls ----------------------------------------------------------------------
+
+
+def _after_calls(state: RunState, before: tuple[Effect, ...]) -> Step:
+    """Where a turn with calls stands: ask first, then run, then think on."""
+    open_calls = [call for call in state.calls if call.open]
+    if not open_calls:
+        if state.stopping == "loop_detected":
+            count = state.max_tool_repeats
+            return _finish(state, "loop_detected", *before, Say(loop_sentence(count)))
+        return _think(state, *before)
+    if any(call.status == "running" for call in open_calls):
+        return state, before
+    if any(call.status == "asked" for call in open_calls):
+        return replace(state, phase="confirming"), (*before, Park())
+    ready = [call for call in open_calls if call.status in ("held", "approved")]
+    starting = {call.id for call in ready}
+    calls = tuple(
+        replace(call, status="running") if call.id in starting else call for call in state.calls
+    )
+    plain = tuple(call.id for call in ready if not call.dispatch)
+    children = tuple(call.id for call in ready if call.dispatch)
+    effects = list(before)
+    if plain:
+        effects.append(StartCalls(plain))
+    if children:
+        effects.append(Dispatch(children))
+    phase: steps.Phase = "executing" if plain else "dispatching"
+    return replace(state, phase=phase, calls=calls), tuple(effects)
+
+
+def _finish_call(state: RunState, incoming: steps.CallFinished) -> Step:
+    _expect(state, incoming, "executing", "dispatching", "confirming")
+    frm = ("asked",) if state.phase == "confirming" else ("running",)
+    marked = _mark(state, incoming.call_id, incoming.status, frm=frm)
+    call = next(call for call in marked.calls if call.id == incoming.call_id)
+    tracker, same = marked.repeats.observe_result(call.arguments_hash, incoming.result_hash)
+    marked = replace(marked, repeats=tracker)
+    if incoming.stop and marked.stopping is None:
+        marked = replace(marked, stopping="stopped")
+    before: tuple[Effect, ...] = ()
+    if same == REPEAT_NOTICE_AT:
+        text = f"{call.name} has returned the same result {same} times for the same arguments."
+        before = (Emit(Noticed(text, level="warning")), Hint(REPEAT_HINT))
+    return _after_calls(marked, before)
+
+
+def _answer(state: RunState, incoming: steps.Answered) -> Step:
+    _expect(state, incoming, "confirming", "executing", "dispatching")
+    if incoming.approved:
+        return _after_calls(_mark(state, incoming.call_id, "approved", frm=("asked",)), ())
+    status: steps.CallStatus = "expired" if incoming.expired else "denied"
+    state = _mark(state, incoming.call_id, status, frm=("asked",))
+    siblings = tuple(call.id for call in state.calls if call.status in ("held", "asked", "approved"))
+    for call_id in siblings:
+        state = _mark(state, call_id, "denied", frm=("held", "asked", "approved"))
+    effects: list[Effect] = [
+        SettleCalls(
+            (incoming.call_id,),
+            "expired" if incoming.expired else "denied",
+            EXPIRED_TEXT if incoming.expired else DENIED_TEXT,
+        )
+    ]
+    if siblings:
+        effects.append(SettleCalls(siblings, "denied", SIBLING_TEXT))
+    return _after_calls(state, tuple(effects))
+
+
+# ---- interruption and recovery -------------------------------------------------------
+
+
+def _cancel(state: RunState, incoming: steps.Cancelled) -> Step:
+    effects: list[Effect] = [StopWork()]
+    if state.phase == "streaming":
+        effects.append(RecordTurn(partial=True))
+    open_calls = tuple(call.id for call in state.calls if call.open)
+    if open_calls:
+        effects.append(SettleCalls(open_calls, "interrupted", INTERRUPTED_TEXT))
+    if incoming.message:
+        effects.append(Emit(Failed(incoming.message, incoming.code or incoming.reason)))
+    return _finish(state, incoming.reason, *effects)
+
+
+def _resume(state: RunState, incoming: steps.Resumed) -> Step:
+    match state.phase:
+        case "thinking":
+            return state, (Prepare(),)
+        case "streaming":
+            # The lost answer was never used, so it does not count as a turn.
+            return replace(state, phase="thinking", turn=state.turn - 1), (Prepare(),)
+        case "compacting":
+            return replace(state, phase="thinking"), (Prepare(),)
+        case "confirming":
+            return state, (Park(),)
+        case "executing" | "dispatching":
+            calls = tuple(
+                replace(call, status=incoming.settled[call.id])
+                if call.open and call.id in incoming.settled
+                else replace(call, status="held")
+                if call.status == "running"
+                else call
+                for call in state.calls
+            )
+            return _after_calls(replace(state, calls=calls), ())
+        case "done":
+            raise IllegalInput("Resumed after the run was done")
+        case _:
+            assert_never(state.phase)
