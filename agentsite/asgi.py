@@ -1,0 +1,71 @@
+"""The ASGI application: static files, then Django, and what starts and ends with the server.
+
+Law: each module in `settings.LIFESPAN` has `startup()` and `shutdown()` coroutines. A startup
+that fails stops the server; shutdowns run in reverse, all of them, whatever one of them raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
+
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+
+from agentsite.statics import StaticFiles
+
+if TYPE_CHECKING:
+    from agentsite.statics import App, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+
+class Lifespan:
+    """Answers the server's lifespan messages and passes every request on."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.started: list[ModuleType] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the one lifespan conversation of this process."""
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+            return
+        await receive()
+        try:
+            await self.start()
+        except Exception as problem:
+            log.exception("The server cannot start.")
+            await self.stop()
+            await send({"type": "lifespan.startup.failed", "message": str(problem)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Start each module in order."""
+        for path in settings.LIFESPAN:
+            module = await asyncio.to_thread(import_module, path)
+            await module.startup()
+            self.started.append(module)
+
+    async def stop(self) -> None:
+        """Stop what was started, last first."""
+        while self.started:
+            module = self.started.pop()
+            try:
+                await module.shutdown()
+            except Exception:
+                log.exception("%s did not shut down cleanly.", module.__name__)
+
+
+application = Lifespan(StaticFiles(get_asgi_application()))

@@ -1,0 +1,54 @@
+"""Short synchronous units of database work, run on threads beside the event loop.
+
+Law: a unit awaits nothing and holds a connection only while it runs. Units that wait for a
+thread hold none, so a thousand of them get by with a pool of eight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def unit(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `fn(*args, **kwargs)` on one of the threads for rows and return its result.
+
+    Context variables are copied in. What `fn` raises is raised here. When the await is
+    cancelled the unit still runs to its end, as a transaction must, and cleans up.
+    """
+    context = contextvars.copy_context()
+    call = partial(context.run, _run_and_release, partial(fn, *args, **kwargs))
+    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(_threads(), call))
+
+
+async def close_units() -> None:
+    """Let running units end, then end the threads and the connection pools."""
+    if _threads.cache_info().currsize:
+        await asyncio.to_thread(_threads().shutdown)
+        _threads.cache_clear()
+    for connection in connections.all(initialized_only=True):
+        connection.close_pool()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(settings.DB_POOL_SIZE, thread_name_prefix="rows")
+
+
+def _run_and_release(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    finally:
+        for connection in connections.all(initialized_only=True):
+            if not connection.in_atomic_block:
+                connection.close()

@@ -1,0 +1,1 @@
+"""Automations, their occurrences and their runs, as rows."""

@@ -1,0 +1,1 @@
+"""What an agent remembers about a scope, as rows."""

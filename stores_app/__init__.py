@@ -1,0 +1,1 @@
+"""Scoped document stores, as rows."""
