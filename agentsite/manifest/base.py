@@ -6,9 +6,10 @@ Files spell keys in camelCase, or in snake_case where a model says so.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 from pydantic.alias_generators import to_camel
 
 Flag = Annotated[bool, Strict()]
@@ -18,6 +19,16 @@ Positive = Annotated[int, Strict(), Field(gt=0)]
 Seconds = Annotated[float, Strict(), Field(gt=0)]
 Amount = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
+
+
+def require_http(url: str) -> str:
+    """Pass an http or https address through; ValueError for anything else."""
+    if not re.match(r"https?://[^/\s]+", url):
+        raise ValueError("must be an http or https address")
+    return url
+
+
+Url = Annotated[str, AfterValidator(require_http)]
 
 
 def is_comment(key: object) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, Strict, field_validator, model_validator
 
-from agentsite.manifest.base import CamelModel, Positive, Seconds, SnakeModel, Text
+from agentsite.manifest.base import CamelModel, Positive, Seconds, SnakeModel, Text, Url
 
 ProviderName = Literal["anthropic", "openai", "google", "scripted"]
 Api = Literal["chat", "responses"]
+COMPATIBLE = ("ollama", "vllm", "llamacpp", "groq", "mistral", "xai", "deepseek", "openrouter")
 
 
 class Credentials(SnakeModel):
@@ -32,7 +33,7 @@ class ModelConfig(CamelModel):
 
     provider: ProviderName
     model: Text
-    base_url: str | None = None
+    base_url: Url | None = None
     region: Text | None = None
     """Vertex location (google) or Bedrock region (anthropic with AWS credentials)."""
     credentials: Credentials = Credentials()
@@ -64,12 +65,14 @@ class ModelConfig(CamelModel):
         """This model and its fallbacks, in the order they are tried."""
         return (self, *(self.fallback.chain if self.fallback else ()))
 
-    @field_validator("base_url")
+    @field_validator("provider", mode="before")
     @classmethod
-    def check_base_url(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("must be an http or https address")
-        return url
+    def name_the_way_in(cls, provider: Any) -> Any:
+        if provider in COMPATIBLE:
+            raise ValueError(
+                f'{provider} speaks the OpenAI API: write "provider": "openai" and its "baseUrl"'
+            )
+        return provider
 
     @model_validator(mode="after")
     def check_keys_fit_provider(self) -> ModelConfig:

@@ -1,0 +1,188 @@
+"""`automations/<name>.json` or `.md`: a prompt that a clock or a webhook sets off."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
+
+from cronsim import CronSim, CronSimError
+from pydantic import Field, SecretStr, Strict, field_validator, model_validator
+
+from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Text, Url
+from agentsite.manifest.markdown import parse_page, split_sections, strip_label, take_line
+from agentsite.manifest.reader import Entry, Reader
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
+"""Any moment serves to try a cron expression."""
+Trigger = Literal["cron", "webhook", "manual"]
+TARGET_KEYS: dict[str, tuple[set[str], set[str]]] = {
+    "webhook": ({"url"}, {"secret"}),
+    "slack": ({"url"}, set()),
+    "email": ({"to"}, {"subject"}),
+    "callback": (set(), {"name"}),
+    "store": ({"store"}, {"key"}),
+}
+"""By type: keys it needs, keys it may have."""
+
+
+class Target(CamelModel):
+    """A place results are delivered to."""
+
+    type: Literal["webhook", "slack", "email", "callback", "store"]
+    url: Url | None = None
+    secret: SecretStr | None = None
+    to: tuple[Text, ...] | None = None
+    subject: Text | None = None
+    name: Text | None = None
+    """Callback: a dotted Python path."""
+    store: Text | None = None
+    key: Text | None = None
+
+    @model_validator(mode="after")
+    def check_keys(self) -> Target:
+        needed, optional = TARGET_KEYS[self.type]
+        given = self.model_fields_set - {"type"}
+        for key in sorted(needed - given):
+            raise ValueError(f'a {self.type} target needs "{key}"')
+        for key in sorted(given - needed - optional):
+            raise ValueError(f'"{key}" has no effect on a {self.type} target')
+        return self
+
+
+class DeliveryBlock(CamelModel):
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    include_result: Flag = True
+    template: Text | None = None
+
+
+class FailureAlert(CamelModel):
+    after: Positive = 1
+    """Failures in a row."""
+    cooldown_minutes: Annotated[float, Strict(), Field(ge=0)] = 60
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+
+
+class WebhookAuth(CamelModel):
+    """How an incoming delivery proves where it comes from."""
+
+    type: Literal["hmac-sha256", "standard-webhooks", "stripe", "slack"] = "hmac-sha256"
+    secret: SecretStr
+    header: Text | None = None
+    prefix: str | None = None
+    tolerance: Positive = 300
+    """Seconds between the sender's time stamp and our clock."""
+
+
+class AutomationSpec(CamelModel):
+    """One automation as its file says it; `name` is the file's stem."""
+
+    title: Text
+    prompt: Text
+    schedule: str | None = None
+    timezone: str | None = None
+    trigger: Trigger | None = None
+    overlap: Literal["skip", "queue", "allow"] = "skip"
+    catch_up: Literal["none", "last", "all"] = "last"
+    write_enabled: Flag = False
+    confirm: Literal["wait"] | None = None
+    scope: str = ""
+    """Partition of its runs; `each` runs once per known scope."""
+    mode: Literal["sync", "async"] = "sync"
+    webhook_auth: WebhookAuth | None = None
+    retries: Count = 0
+    delivery: DeliveryBlock | None = None
+    failure_alert: FailureAlert | None = None
+
+    @property
+    def kind(self) -> Trigger:
+        """What sets it off, inferred when the file does not say."""
+        if self.trigger:
+            return self.trigger
+        if self.schedule:
+            return "cron"
+        return "webhook" if self.webhook_auth else "manual"
+
+    @field_validator("schedule")
+    @classmethod
+    def check_schedule(cls, schedule: str | None) -> str | None:
+        if schedule is not None:
+            if len(schedule.split()) != 5:
+                raise ValueError('must have five fields, as in "0 9 * * 1-5"')
+            try:
+                CronSim(schedule, EPOCH)
+            except CronSimError as error:
+                raise ValueError(f"is not a cron expression: {error}") from None
+        return schedule
+
+    @field_validator("timezone")
+    @classmethod
+    def check_timezone(cls, name: str | None) -> str | None:
+        if name is not None and name not in available_timezones():
+            raise ValueError('is not a time zone; write one as in "Europe/Berlin"')
+        return name
+
+    @model_validator(mode="after")
+    def check_trigger(self) -> AutomationSpec:
+        if (self.kind == "cron") != (self.schedule is not None):
+            raise ValueError("a schedule belongs to trigger cron, and cron needs one")
+        if self.kind != "cron" and self.timezone:
+            raise ValueError("timezone has an effect with a schedule only")
+        if self.kind != "webhook" and (self.webhook_auth or self.mode == "async"):
+            raise ValueError("webhookAuth and mode have an effect with trigger webhook only")
+        return self
+
+
+@dataclass(frozen=True)
+class AutomationFile:
+    """An automation and the name its file gives it."""
+
+    name: str
+    spec: AutomationSpec
+
+
+def read_automations(reader: Reader) -> tuple[AutomationFile, ...]:
+    """Read all automations; every defect becomes a problem."""
+    found: dict[str, AutomationFile] = {}
+    for entry in reader.entries("automations"):
+        spec = read_automation(reader, entry)
+        if entry.name in found:
+            reader.report(entry.file, f'another file already defines "{entry.name}"')
+        if spec is not None:
+            found[entry.name] = AutomationFile(entry.name, spec)
+    return tuple(found.values())
+
+
+def read_automation(reader: Reader, entry: Entry) -> AutomationSpec | None:
+    if not NAME.fullmatch(entry.name):
+        reader.report(entry.file, "the name becomes part of an address: letters, digits, - and _")
+    if entry.path.suffix == ".json" and not entry.path.is_dir():
+        return reader.read_model(entry.path, AutomationSpec, resolve=True)
+    if entry.path.suffix != ".md" or entry.path.is_dir():
+        reader.report(entry.file, "automations/ holds .json and .md files only")
+        return None
+    text = reader.read_text(entry.path)
+    if text is None:
+        return None
+    try:
+        page = parse_page(text)
+    except ValueError as error:
+        reader.report(entry.file, str(error), code="CONFIG_PARSE_FAILED")
+        return None
+    schedule, body = take_line(page.body, "Schedule")
+    sections = split_sections(body)
+    data: dict[str, object] = {
+        "title": strip_label(page.heading, "Automation") or page.heading or entry.name,
+        "prompt": sections.get("check") or sections[""],
+        **page.meta,
+    }
+    if schedule and re.search(r"\bon webhook\b", schedule, re.IGNORECASE):
+        data["trigger"] = "webhook"
+    elif schedule:
+        data["schedule"] = schedule.strip("`")
+    elif re.search(r"\bon webhook\b", body, re.IGNORECASE):
+        data["trigger"] = "webhook"
+    return reader.validate(reader.resolver.resolve(data, entry.file), AutomationSpec, entry.file)

@@ -1,0 +1,205 @@
+"""Reads an agent repository whole, and reports every problem at once.
+
+Law: files are read here and nowhere later, save handlers, supporting files of
+skills and scripts of executables, whose content is in the hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agentsite.manifest import support
+from agentsite.manifest.agents import read_agents
+from agentsite.manifest.automations import read_automations
+from agentsite.manifest.bundle import Bundle
+from agentsite.manifest.connections import read_connections
+from agentsite.manifest.detect import settle_models
+from agentsite.manifest.env import Resolver, merge_environment
+from agentsite.manifest.evals import read_evals
+from agentsite.manifest.knowledge import read_knowledge
+from agentsite.manifest.packages import FOLDERS, REFUSED_FOLDERS, add_packages
+from agentsite.manifest.problems import ManifestError, Problem, suggest
+from agentsite.manifest.reader import Reader
+from agentsite.manifest.schema import AgentConfig
+from agentsite.manifest.scripts import Script
+from agentsite.manifest.skills import read_skills
+from agentsite.manifest.stores import read_stores
+from agentsite.manifest.tools import ToolFolder, read_tools
+
+MANIFEST = "amodal.json"
+SPARE_SCRIPT = Script.model_validate(
+    {
+        "name": "offline",
+        "replies": [
+            {
+                "text": "No model is connected and this agent has no scripts to play offline. "
+                "Set `ANTHROPIC_API_KEY`, `OPENAI_API_KEY` or `GOOGLE_API_KEY` and start again."
+            }
+        ],
+    }
+)
+
+
+def load(
+    root: Path,
+    env: Mapping[str, str],
+    *,
+    production: bool = False,
+    unsupported: frozenset[str] = support.UNSUPPORTED,
+) -> Bundle:
+    """Read the agent in `root`; `env` is the environment, `.env` is added in development.
+
+    Raises `ManifestError` with all problems. `unsupported` is the table of what is refused
+    although it parses; tests of parsing pass an empty one.
+    """
+    root = root.resolve()
+    reader = Reader(root, Resolver(env))
+    if not root.is_dir():
+        reader.report(root.name, "there is no such folder", code="CONFIG_NOT_FOUND")
+        raise ManifestError(reader.problems)
+    reader.resolver.env = env = read_environment(reader, env, production=production)
+    data, config = read_config(reader)
+    if config is not None:
+        add_packages(reader, config.packages)
+    identity, agents = read_agents(reader)
+    parts: dict[str, Any] = {
+        "skills": read_skills(reader),
+        "knowledge": read_knowledge(reader),
+        "connections": read_connections(reader),
+        "stores": read_stores(reader),
+        "automations": read_automations(reader),
+        "tools": read_tools(reader),
+        "evals": read_evals(reader),
+        "scripts": read_scripts(reader),
+    }
+    notice = None
+    if config is not None:
+        config, notice = settle_config(reader, config, env, production=production)
+        parts["scripts"] = check_scripts(reader, config, parts["scripts"], spare=notice is not None)
+    tool_env = pick_environment(reader, parts["tools"], env)
+    warn_of_misspelt_folders(reader)
+    support.refuse_keys(reader, data, unsupported)
+    support.refuse_folders(reader, unsupported)
+    support.refuse_tools(reader, parts["tools"], unsupported)
+    problems = [*reader.problems, *reader.resolver.problems]
+    if problems or config is None:
+        raise ManifestError(sort_problems(problems))
+    return Bundle(
+        root=root,
+        config=config,
+        hash=reader.fingerprint(),
+        identity=identity,
+        agents=agents,
+        warnings=tuple(reader.warnings),
+        notice=notice,
+        watched=tuple(layer.path for layer in reader.layers),
+        secrets=frozenset(reader.resolver.secrets),
+        tool_env=tool_env,
+        **parts,
+    )
+
+
+def read_environment(
+    reader: Reader, env: Mapping[str, str], *, production: bool
+) -> Mapping[str, str]:
+    """Return the environment with `.env` below it; an unreadable `.env` is a problem."""
+    try:
+        return merge_environment(reader.root, env, production=production)
+    except (OSError, UnicodeDecodeError):
+        reader.report(".env", "cannot be read as UTF-8 text", code="READ_FAILED")
+        return env
+
+
+def read_config(reader: Reader) -> tuple[dict[str, Any], AgentConfig | None]:
+    """Return amodal.json as it stands and as a value; None when it has problems."""
+    path = reader.root / MANIFEST
+    if not path.is_file():
+        message = "is missing; an agent is a folder with this file in it"
+        reader.report(MANIFEST, message, code="CONFIG_NOT_FOUND")
+        return {}, None
+    data = reader.read_json(path)
+    if data is None:
+        return {}, None
+    resolved = reader.resolver.resolve(data, MANIFEST)
+    return data, reader.validate(resolved, AgentConfig, MANIFEST)
+
+
+def settle_config(
+    reader: Reader, config: AgentConfig, env: Mapping[str, str], *, production: bool
+) -> tuple[AgentConfig, str | None]:
+    """Return the config with settled models, and the notice of offline mode."""
+    models, notice = settle_models(reader, config.models, env, production=production)
+    database = env.get("DATABASE_URL") or config.stores.address
+    if config.stores.backend == "postgres" and not database:
+        message = 'is required with backend "postgres", here or as DATABASE_URL'
+        reader.report(MANIFEST, message, "stores", "postgresUrl")
+    reader.resolver.keep_secret(database)
+    return config.model_copy(update={"models": models}), notice
+
+
+def read_scripts(reader: Reader) -> tuple[Script, ...]:
+    """Read `scripts/*.json`; every defect becomes a problem."""
+    scripts = []
+    for entry in reader.entries("scripts"):
+        if entry.path.is_dir() or entry.path.suffix != ".json":
+            reader.report(entry.file, "scripts/ holds .json files only")
+            continue
+        data = reader.read_json(entry.path)
+        if data is None:
+            continue
+        if data.setdefault("name", entry.name) != entry.name:
+            reader.report(entry.file, f'must be "{entry.name}", like the file', "name")
+        script = reader.validate(data, Script, entry.file)
+        if script is not None:
+            scripts.append(script)
+    return tuple(scripts)
+
+
+def check_scripts(
+    reader: Reader, config: AgentConfig, scripts: tuple[Script, ...], *, spare: bool
+) -> tuple[Script, ...]:
+    """Return the scripts to play; a declared scripted model without any is a problem."""
+    if scripts:
+        return scripts
+    if spare:
+        return (SPARE_SCRIPT,)
+    for name in ("main", "simple", "advanced"):
+        tier = getattr(config.models, name)
+        if tier and any(model.provider == "scripted" for model in tier.chain):
+            message = "the scripted provider needs scripts/*.json"
+            reader.report(MANIFEST, message, "models", name)
+            break
+    return ()
+
+
+def pick_environment(
+    reader: Reader, tools: tuple[ToolFolder, ...], env: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables tools may read; they are secrets, and missing ones a warning."""
+    picked = {}
+    for tool in tools:
+        for index, name in enumerate(tool.env):
+            if name in env:
+                picked[name] = env[name]
+                reader.resolver.keep_secret(env[name])
+                continue
+            message = f'Environment variable "{name}" is not set'
+            reader.warn(f"tools/{tool.name}/tool.json", message, "env", index, code="ENV_NOT_SET")
+    return picked
+
+
+def warn_of_misspelt_folders(reader: Reader) -> None:
+    """Warn of a folder at the root whose name is nearly one we know."""
+    known = (*FOLDERS, *REFUSED_FOLDERS)
+    for path in reader.list_folder(reader.root):
+        if path.is_dir() and path.name not in known:
+            hint = suggest(path.name, known)
+            if "did you mean" in hint:
+                reader.warn(path.name, f"this folder is not read{hint}")
+
+
+def sort_problems(problems: list[Problem]) -> list[Problem]:
+    """Sort by file, amodal.json first, and drop repetitions."""
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.file != MANIFEST, p.file))

@@ -1,0 +1,175 @@
+"""`stores/<kebab-name>.json`: a table of documents the agent keeps, with its schema."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict, field_validator, model_validator
+
+from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Text
+from agentsite.manifest.reader import Reader
+
+KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+FIELD = re.compile(r"[A-Za-z_]\w*")
+CONDITION = re.compile(r"(\w+)\s*(?:(=|!=)\s*'[^']*'|IN\s*\[\s*'[^']*'(?:\s*,\s*'[^']*')*\s*\])")
+BELONGS = {
+    "number": ("min", "max"),
+    "enum": ("values",),
+    "array": ("item",),
+    "object": ("fields",),
+    "ref": ("store",),
+}
+NEEDED = {"enum": "values", "array": "item", "object": "fields", "ref": "store"}
+
+
+class FieldSpec(CamelModel):
+    """Type of one field; which of the other keys belong to it depends on `type`."""
+
+    type: Literal["string", "number", "boolean", "datetime", "enum", "array", "object", "ref"]
+    nullable: Flag = False
+    description: str = ""
+    min: Annotated[float, Strict()] | None = None
+    max: Annotated[float, Strict()] | None = None
+    values: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    item: FieldSpec | None = None
+    fields: dict[str, FieldSpec] | None = None
+    store: Text | None = None
+
+    @model_validator(mode="after")
+    def check_keys(self) -> FieldSpec:
+        allowed = BELONGS.get(self.type, ())
+        for key in ("min", "max", "values", "item", "fields", "store"):
+            if getattr(self, key) is not None and key not in allowed:
+                raise ValueError(f'"{key}" has no effect on a field of type {self.type}')
+        needed = NEEDED.get(self.type)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f'type {self.type} needs "{needed}"')
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is larger than max")
+        return self
+
+
+class Entity(CamelModel):
+    """What a store holds; `key` is a template such as `{customer}-{day}`."""
+
+    name: Text
+    key: Text
+    fields: dict[str, FieldSpec] = Field(alias="schema", min_length=1)
+
+    @property
+    def key_fields(self) -> tuple[str, ...]:
+        return tuple(re.findall(r"\{([^{}]*)\}", self.key))
+
+    @model_validator(mode="after")
+    def check_key(self) -> Entity:
+        for name in self.fields:
+            if not FIELD.fullmatch(name):
+                raise ValueError(f'"{name}" is not a field name: letters, digits and _ only')
+        if not self.key_fields:
+            raise ValueError('key names no field; write it as in "{id}"')
+        for name in self.key_fields:
+            if name not in self.fields:
+                raise ValueError(f'key names the field "{name}", which the schema does not have')
+        return self
+
+
+class TtlRule(CamelModel):
+    """A life time for documents that meet a condition; the first that fits wins."""
+
+    condition: Text
+    ttl: Positive
+
+    @field_validator("condition")
+    @classmethod
+    def check_condition(cls, condition: str) -> str:
+        if not CONDITION.fullmatch(condition.strip()):
+            raise ValueError("should read `field = 'v'`, `field != 'v'` or `field IN ['a','b']`")
+        return condition
+
+
+class Ttl(CamelModel):
+    """Seconds a document lives."""
+
+    default: Positive | None = None
+    override: tuple[TtlRule, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def accept_number(cls, data: Any) -> Any:
+        return {"default": data} if isinstance(data, int) else data
+
+
+class Failure(CamelModel):
+    """What becomes of a batch in which a document fails."""
+
+    mode: Literal["partial", "all-or-nothing", "skip"] = "partial"
+    retries: Count = 0
+    backoff: Literal["none", "linear", "exponential"] = "none"
+    dead_letter: Flag = False
+
+
+class History(CamelModel):
+    versions: Count = 0
+
+
+class StoreSpec(CamelModel):
+    """One store."""
+
+    name: Text
+    description: str = ""
+    entity: Entity
+    ttl: Ttl | None = None
+    ttl_conditional: tuple[TtlRule, ...] = Field((), alias="ttl_conditional")
+    failure: Failure = Failure()
+    history: History = History()
+    trace: Flag = False
+    shared: Flag = False
+    embed: tuple[Text, ...] = ()
+    """String fields that vector search covers (ours)."""
+
+    @model_validator(mode="after")
+    def check_embed(self) -> StoreSpec:
+        for name in self.embed:
+            field = self.entity.fields.get(name)
+            if field is None or field.type != "string":
+                raise ValueError(f'embed names "{name}", which is no string field of the schema')
+        return self
+
+
+def read_stores(reader: Reader) -> tuple[StoreSpec, ...]:
+    """Read all stores; every defect becomes a problem, dangling references too."""
+    stores: dict[str, tuple[StoreSpec, str]] = {}
+    for entry in reader.entries("stores"):
+        if entry.path.is_dir() or entry.path.suffix != ".json":
+            reader.report(entry.file, "stores/ holds .json files only")
+            continue
+        if not KEBAB.fullmatch(entry.name):
+            reader.report(entry.file, "the file name must be in kebab-case, as in open-orders.json")
+        store = reader.read_model(entry.path, StoreSpec)
+        if store is None:
+            continue
+        if store.name != entry.name:
+            reader.report(entry.file, f'must be "{entry.name}", like the file', "name")
+        stores[entry.name] = (store, entry.file)
+    for store, file in stores.values():
+        for path, target in find_references(store.entity.fields, ("entity", "schema")):
+            if target not in stores:
+                reader.report(file, f'there is no store "{target}"', *path, "store")
+    return tuple(store for store, _ in stores.values())
+
+
+def find_references(
+    fields: dict[str, FieldSpec], at: tuple[str, ...]
+) -> list[tuple[tuple[str, ...], str]]:
+    """Return (path, store) of every `ref`, nested ones included."""
+    found = []
+    pending = [((*at, name), field) for name, field in fields.items()]
+    while pending:
+        path, field = pending.pop(0)
+        if field.store is not None:
+            found.append((path, field.store))
+        if field.item is not None:
+            pending.append(((*path, "item"), field.item))
+        pending.extend(((*path, "fields", n), f) for n, f in (field.fields or {}).items())
+    return found
