@@ -7,4 +7,4 @@ from pathlib import Path
 from agentsite import bootstrap
 
 if __name__ == "__main__":
-    bootstrap.run(Path(__file__).resolve(), sys.argv)
+    bootstrap.run(Path(__file__).resolve().parent, sys.argv)

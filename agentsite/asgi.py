@@ -1,7 +1,8 @@
 """The ASGI application: static files, then Django, and what starts and ends with the server.
 
-Law: each module in `settings.LIFESPAN` has `startup()` and `shutdown()` coroutines. A startup
-that fails stops the server; shutdowns run in reverse, all of them, whatever one of them raises.
+Law: each module in `settings.LIFESPAN` has coroutines `startup()` and `shutdown()`, and a plain
+`stopping()` that is called when the end begins, while answers are still open. A startup that
+fails stops the server; shutdowns run in reverse, all of them, whatever one of them raises.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ class Lifespan:
             module = await asyncio.to_thread(import_module, path)
             await module.startup()
             self.started.append(module)
+
+    def announce_stop(self) -> None:
+        """Tell every module that the end begins; called on the event loop."""
+        for module in reversed(self.started):
+            module.stopping()
 
     async def stop(self) -> None:
         """Stop what was started, last first."""

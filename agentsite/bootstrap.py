@@ -1,4 +1,4 @@
-"""From a bare Python to a running Django: environment, keys of a first start, the command.
+"""From a bare Python to a running Django: the environment, the keys of a first start, a command.
 
 Law: only the standard library is imported before the environment stands.
 """
@@ -6,35 +6,68 @@ Law: only the standard library is imported before the environment stands.
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import secrets
+import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import reload
+from importlib.util import find_spec
 from pathlib import Path
 
+OLDEST_PYTHON = (3, 11)
+WITHOUT_DATABASE = frozenset(
+    {"", "check", "help", "version", "makemigrations", "diffsettings", "findstatic", "spectacular"}
+    | {"up", "serve", "test", "validate", "startagent", "chat", "bench"}
+)
+"""Commands that need no database, or that hold it themselves."""
 
-def run(manage: Path, argv: list[str]) -> None:
-    """Run one command of `manage.py`; never returns to a half-made environment."""
+
+def run(root: Path, argv: list[str]) -> None:
+    """Run one command of `manage.py`, in the environment of the project in `root`."""
     command = argv[1] if len(argv) > 1 else ""
-    if command == "up" and "--production" in argv:
-        os.environ["AGENT_ENV"] = "production"
+    if sys.version_info < OLDEST_PYTHON:
+        sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ".")
+    enter_environment(root, argv, for_tests=command == "test")
+    if command == "up":
+        os.environ.update(settings_of_up(argv[2:]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
-    run_django(argv)
+    run_django(argv, command)
 
 
-def run_django(argv: list[str]) -> None:
-    """Hand over to Django."""
+def settings_of_up(options: list[str]) -> dict[str, str]:
+    """The options of `up` that are settings, by their names in the environment."""
+    found = {"AGENT_ENV": "production"} if "--production" in options else {}
+    pairs = [part for option in options for part in option.split("=", 1)]
+    for option, name in (("--host", "HOST"), ("--port", "PORT")):
+        if option in pairs[:-1]:
+            found[name] = pairs[pairs.index(option) + 1]
+    return found
+
+
+def run_django(argv: list[str], command: str) -> None:
+    """Hand over to Django, holding the embedded database as long as the command runs."""
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    from agentsite.embedded import EmbeddedError, attach
+
     try:
         from agentsite import settings
-    except ImproperlyConfigured as problem:
+
+        if not settings.PRODUCTION and make_secrets(settings.SECRETS_FILE):
+            reload(settings)
+        with contextlib.ExitStack() as stack:
+            needed = command not in WITHOUT_DATABASE and not command.startswith("-")
+            if settings.EMBEDDED and needed:
+                stack.callback(attach(settings.EMBEDDED_BASE).release)
+            execute_from_command_line(argv)
+    except (ImproperlyConfigured, EmbeddedError) as problem:
         sys.exit(str(problem))
-    if not settings.PRODUCTION and make_secrets(settings.SECRETS_FILE):
-        reload(settings)
-    execute_from_command_line(argv)
 
 
 def make_secrets(file: Path) -> bool:
@@ -44,7 +77,8 @@ def make_secrets(file: Path) -> bool:
     """
     if file.exists():
         return False
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Others may pass through, as root's database runs as another user; each file is closed.
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
     keys = {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "AGENT_SECRET_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
@@ -54,10 +88,86 @@ def make_secrets(file: Path) -> bool:
         json.dump(keys, out)
         out.flush()
         os.fsync(out.fileno())
-    try:
+    with contextlib.suppress(FileExistsError):
         os.link(draft, file)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
+    draft.unlink()
     return True
+
+
+def enter_environment(root: Path, argv: list[str], for_tests: bool) -> None:
+    """Make `.venv` where it is missing or old, and go on in it.
+
+    Another virtual environment that has Django is used as it is.
+    """
+    own = root / ".venv"
+    inside = Path(sys.prefix).resolve() == own.resolve()
+    if not inside and sys.prefix != sys.base_prefix and find_spec("django"):
+        return
+    missing = locks_to_install(root, own, for_tests)
+    if missing:
+        with one_at_a_time(root):
+            missing = locks_to_install(root, own, for_tests)
+            if missing:
+                install(own, missing)
+    if missing or not inside:
+        python = own / "bin" / "python"
+        os.execv(python, [str(python), *argv])  # noqa: S606  our own interpreter
+
+
+def locks_to_install(root: Path, own: Path, for_tests: bool) -> list[Path]:
+    """The lock file whose content is not installed yet, if any.
+
+    The tests' lock contains everything, so that its installation counts for both.
+    """
+    lock = root / ("requirements-dev.lock" if for_tests else "requirements.lock")
+    return [] if stamp(own, lock).exists() else [lock]
+
+
+def stamp(own: Path, lock: Path) -> Path:
+    """The file in the environment that says that exactly this lock file is installed."""
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
+    return own / f"{lock.stem}-{digest}.installed"
+
+
+def install(own: Path, locks: list[Path]) -> None:
+    """Make the environment and install the lock file, every archive checked by its hash."""
+    outer = sys._base_executable if Path(sys.prefix).resolve() == own.resolve() else sys.executable
+    say(f"Preparing {own} (once; a minute or two) ...")
+    if not (own / "bin" / "python").exists():
+        # Without ensurepip, which many systems leave out: the outer pip installs into it.
+        call([outer, "-m", "venv", "--without-pip", str(own)], "The environment cannot be made")
+    for lock in locks:
+        call(
+            [outer, "-m", "pip", "--python", str(own / "bin" / "python"), "install", "--quiet",
+             "--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes",
+             "-r", str(lock)],
+            "The packages could not be installed",
+        )  # fmt: skip
+        stamp(own, lock).touch()
+        if lock.stem == "requirements-dev":
+            stamp(own, lock.with_name("requirements.lock")).touch()
+
+
+def call(command: list[str], failure: str) -> None:
+    """Run a program whose output the user may see; stop with a sentence when it fails."""
+    if subprocess.run(command, check=False).returncode != 0:
+        sys.exit(
+            f"{failure}: the reason is above. It needs Python 3.11 with venv and pip "
+            "(Debian: apt-get install python3-venv python3-pip) and a package index or mirror."
+        )
+
+
+@contextlib.contextmanager
+def one_at_a_time(root: Path) -> Iterator[None]:
+    """Keep two first starts from installing into each other."""
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, before Django is there to write it."""
+    sys.stderr.write(text + "\n")

@@ -222,6 +222,7 @@ INSTALLED_APPS = [
     "memory_app",
     "stores_app",
     "automations_app",
+    "agentsite.signin",
     "agentsite",
 ]
 STAFF_PATHS = ("/admin/", "/accounts/")
@@ -239,7 +240,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
 LIFESPAN: tuple[str, ...] = ()
-"""Modules with `startup()` and `shutdown()` coroutines, awaited in order and in reverse."""
+"""Modules that start and end with the server (see `asgi.py`), in order and in reverse."""
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -1,0 +1,102 @@
+"""`manage.py up`: the one command. Database, tables, keys, the first sign-in, then the server."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, connection
+
+from agentsite.embedded import EmbeddedError, attach
+from agentsite.management.preparation import apply_migrations, first_sign_in
+from agentsite.management.serve import GRACE_IN_TERMINAL
+from agentsite.management.supervisor import Supervisor, command_child
+
+
+class Command(BaseCommand):
+    """Prepares everything and supervises the processes that serve."""
+
+    help = "Prepare the database and start the server; Ctrl-C stops it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Options; `bootstrap` has already put the first three into the environment."""
+        parser.add_argument("--production", action="store_true", help="AGENT_ENV=production")
+        parser.add_argument("--host", help="the address to listen on, instead of HOST")
+        parser.add_argument("--port", help="the port to listen on, instead of PORT")
+        parser.add_argument(
+            "--no-input", action="store_true", help="for service managers: print no sign-in link"
+        )
+
+    def handle(self, *args: Any, no_input: bool, **options: Any) -> None:
+        """Run until a signal; exit code 1 when it could not start."""
+        listening = listen(settings.HOST, settings.PORT)
+        with contextlib.ExitStack() as stack:
+            if settings.EMBEDDED:
+                stack.callback(self._hold_database().release)
+            token = self._prepare(sign_in=not no_input)
+            web = command_child(
+                "web", settings.ROOT, "serve", "--socket", str(listening.fileno()),
+                descriptors=[listening.fileno()],
+            )  # fmt: skip
+            supervisor = Supervisor([web], lambda: self._announce(token), self.stderr.write)
+            code = supervisor.run(settings.SHUTDOWN_GRACE_SECONDS, GRACE_IN_TERMINAL)
+        if code:
+            sys.exit(code)
+
+    def _hold_database(self) -> Any:
+        try:
+            return attach(settings.EMBEDDED_BASE)
+        except EmbeddedError as problem:
+            raise CommandError(str(problem)) from None
+
+    def _prepare(self, sign_in: bool) -> str | None:
+        """Tables and the first operator; leaves no connection of this process behind."""
+        try:
+            apply_migrations()
+            return first_sign_in() if sign_in else None
+        except OperationalError as problem:
+            reason = str(problem).strip()
+            raise CommandError(f"The database does not let us in: {reason}") from None
+        finally:
+            connection.close()
+            connection.close_pool()
+
+    def _announce(self, token: str | None) -> None:
+        shown = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
+        site = f"http://{shown}:{settings.PORT}"
+        lines = ["", "The agent is ready.", f"  Chat      {site}/", f"  Admin     {site}/admin/"]
+        lines.append(f"  API       {site}/api/docs")
+        if token is not None:
+            lines.append(
+                f"  Sign in   {site}/accounts/once/{token}   (works once, within the hour)"
+            )
+        if settings.AGENT_AUTH == "none":
+            lines.append(
+                f"  Callers are not checked (AGENT_AUTH=none): only {settings.HOST} is served."
+            )
+        self.stdout.write("\n".join([*lines, "  Ctrl-C stops it.", ""]))
+        self.stdout.flush()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket that children may inherit; raises CommandError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as problem:
+        listening.close()
+        if problem.errno == errno.EADDRINUSE:
+            raise CommandError(
+                f"Port {port} is already used on {host}, perhaps by another agent that is up. "
+                "Stop it, or choose another port: python3 manage.py up --port 3848"
+            ) from None
+        raise CommandError(f"Cannot listen on {host}:{port}: {problem.strerror}.") from None
+    return listening

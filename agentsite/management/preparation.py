@@ -1,0 +1,51 @@
+"""What `up` does before it serves: the tables, and the first operator's way in.
+
+Law: safe to run by several processes at once on one database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from agentsite.signin.models import SignInLink
+
+MIGRATION_LOCK = 0x61676E74
+"""A number of our own for Postgres's advisory locks ("agnt")."""
+
+
+def apply_migrations() -> int:
+    """Bring the tables up to date; how many migrations that took."""
+    with _one_at_a_time():
+        executor = MigrationExecutor(connection)
+        missing = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        if missing:
+            call_command("migrate", interactive=False, verbosity=0)
+    return missing
+
+
+def first_sign_in() -> str | None:
+    """A token for the account `admin`, made when there is no operator; None once one came in."""
+    with _one_at_a_time():
+        operators = User.objects.filter(is_superuser=True, is_active=True)
+        if not operators.exists():
+            User.objects.create_superuser("admin", password=None)
+        newcomer = operators.filter(last_login=None).order_by("pk").first()
+        if newcomer is None or operators.exclude(last_login=None).exists():
+            return None
+        return SignInLink.objects.issue(newcomer)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])

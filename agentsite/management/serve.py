@@ -1,0 +1,59 @@
+"""The web process: uvicorn on a socket that it inherits.
+
+Law: SIGTERM gives open answers their grace, SIGINT two seconds. The signals are not repeated
+after uvicorn's own shutdown, as it would do, because our clean-up comes after that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+from django.conf import settings
+
+GRACE_IN_TERMINAL = 2
+"""Seconds that open answers get after Ctrl-C."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, saying when it is ready and telling the application when the end begins."""
+
+    ready: int | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so on the pipe."""
+        await super().startup(sockets)
+        if self.started and self.ready is not None:
+            os.write(self.ready, b"1")
+            os.close(self.ready)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell the application first: it ends its streams instead of being waited for."""
+        from agentsite.asgi import application
+
+        application.announce_stop()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal starts the stop; Ctrl-C shortens the grace."""
+        if sig == signal.SIGINT:
+            self.config.timeout_graceful_shutdown = GRACE_IN_TERMINAL
+        self.should_exit = True
+
+
+def serve(listening: socket.socket, ready: int | None) -> int:
+    """Serve until a signal; 0 after an orderly end, 1 when the application did not start."""
+    config = uvicorn.Config(
+        "agentsite.asgi:application",
+        loop="uvloop", http="httptools", ws="none", lifespan="on",
+        timeout_graceful_shutdown=settings.SHUTDOWN_GRACE_SECONDS,
+        proxy_headers=settings.TRUST_PROXY, server_header=False,
+        log_config=None, access_log=False,
+    )  # fmt: skip
+    server = Server(config)
+    server.ready = ready
+    server.run([listening])
+    return 0 if server.started else 1
