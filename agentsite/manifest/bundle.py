@@ -26,9 +26,9 @@ from agentsite.manifest.tools import ToolFolder
 Tier = Literal["main", "simple", "advanced"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
-    """One version of an agent. Runs keep the bundle they started with."""
+    """One version of an agent. Runs keep the bundle they started with; equal by identity."""
 
     root: Path
     config: AgentConfig

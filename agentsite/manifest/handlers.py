@@ -1,4 +1,7 @@
-"""A tool's handler.py, looked at without running it."""
+"""A tool's handler.py, looked at without running it.
+
+A plain `def` works, too; it is run in a thread.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,16 @@ def find_fault(source: str) -> Fault | None:
         reason = getattr(error, "msg", None) or error
         return Fault("CONFIG_PARSE_FAILED", f"is not Python: {reason}{where}")
     for node in module.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "handle":
-            return Fault("CONFIG_VALIDATION_FAILED", f"`handle` must be asynchronous: {WANTED}")
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == "handle":
+        if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) and node.name == "handle":
             return check_arguments(node)
+        if isinstance(node, ast.ImportFrom) and any(
+            (alias.asname or alias.name) == "handle" for alias in node.names
+        ):
+            return None
     return Fault("CONFIG_VALIDATION_FAILED", f"defines no {WANTED}")
 
 
-def check_arguments(node: ast.AsyncFunctionDef) -> Fault | None:
+def check_arguments(node: ast.AsyncFunctionDef | ast.FunctionDef) -> Fault | None:
     """A handler is called with two positional arguments."""
     arguments = node.args
     positional = len(arguments.posonlyargs) + len(arguments.args)

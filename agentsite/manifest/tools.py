@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agentsite.manifest.handlers import find_fault
-from agentsite.manifest.reader import Entry, Reader
+from agentsite.manifest.reader import IGNORED, Entry, Reader
 from agentsite.manifest.tool_schema import Confirm, ResponseShaping, ToolManifest
 
 SNAKE = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -96,8 +96,7 @@ def read_tool(reader: Reader, entry: Entry) -> ToolFolder | None:
         source = reader.read_text(handler)
         if source is not None and (fault := find_fault(source)):
             reader.report(reader.show(handler), fault.message, code=fault.code)
-    elif handler is not None:
-        reader.read_bytes(handler)
+    read_siblings(reader, entry.path)
     return ToolFolder(
         name=entry.name,
         description=manifest.description,
@@ -116,6 +115,15 @@ def read_tool(reader: Reader, entry: Entry) -> ToolFolder | None:
         internal=manifest.internal,
         manifest=manifest,
     )
+
+
+def read_siblings(reader: Reader, folder: Path) -> None:
+    """Take what a handler may import or read into the content hash."""
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part in IGNORED for part in inner)
+        if path.is_file() and not hidden:
+            reader.read_bytes(path)
 
 
 def find_handler(reader: Reader, entry: Entry) -> Path | None:
