@@ -1,4 +1,9 @@
-"""Looks an order up in a small built-in list, in place of a shop's own system."""
+"""Looks an order up in a small built-in list, in place of a shop's own system.
+
+The server calls `handle` with the model's arguments, already checked against tool.json.
+What it returns is shown to the model as JSON; an exception becomes a tool error that the
+model can react to. Other modules in this folder are imported with `from . import name`.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +52,14 @@ ORDERS: dict[str, dict[str, Any]] = {
 
 
 async def handle(params: dict[str, Any], ctx: Any) -> dict[str, Any]:
-    """Return the order, or what is known instead when there is none of that number."""
+    """Return the order, or what is known instead when there is none of that number.
+
+    `ctx` also has `env(name)` for variables that tool.json lists, `progress(data)` for
+    intermediate states, `log(text)`, `user`, `scope_id` and `deadline`.
+    """
     number = params["order_number"].lstrip("#")
     order = ORDERS.get(number)
     if order is None:
-        ctx.log(f"no order {number}")
+        ctx.log(f"no order {number}")  # a line beside the call in the chat; the model sees none
         return {"found": False, "order_number": number, "hint": "Ask the customer to check it."}
     return {"found": True, "order_number": number, "currency": "USD", **order}
