@@ -1,0 +1,147 @@
+"""Tools of the agent's own: `tools/<name>/tool.json` and `handler.py`.
+
+Law: a handler is imported once per content of the agent; one that cannot be
+imported is a problem of that tool alone, told by `check` and to the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from agentsite.manifest.bundle import Bundle
+from agentsite.manifest.tools import ToolFolder
+from agentsite.tools.base import Call, Tool, ToolContext, ToolError, ToolResult
+from agentsite.tools.handler import HandlerContext
+from agentsite.tools.shaping import shape
+from agentsite.tools.threads import run_in_thread
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """An imported handler, or why there is none."""
+
+    function: Callable[..., Any] | None
+    problem: str | None = None
+
+
+class _FreshLoader(SourceFileLoader):
+    """Compiles from the source each time: an edit within one second counts, no cache is written."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+@lru_cache(maxsize=256)
+def load_handler(version: str, path: Path) -> Handler:
+    """Import a handler.py of the agent's content `version`; its siblings are `from . import x`."""
+    name = re.sub(r"\W", "_", f"agentsite_tool_{version[:16]}_{path.parent.name}")
+    loader = _FreshLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(
+        name, path, loader=loader, submodule_search_locations=[str(path.parent)]
+    )
+    if spec is None:
+        return Handler(None, f"{path.name} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(name, None)
+        logger.exception("The handler of tool %s cannot be imported", path.parent.name)
+        return Handler(None, f"{path.name} cannot be imported: {type(error).__name__}: {error}")
+    function = getattr(module, "handle", None)
+    if not callable(function):
+        return Handler(None, f"{path.name} defines no `async def handle(params, ctx)`")
+    return Handler(function)
+
+
+def check(bundle: Bundle) -> list[tuple[str, str]]:
+    """Import every handler now: (tool, problem) for each that cannot run. Blocks; for load time."""
+    problems = []
+    for folder in bundle.tools:
+        if problem := _find_problem(bundle, folder):
+            problems.append((folder.name, problem))
+    return problems
+
+
+def _find_problem(bundle: Bundle, folder: ToolFolder) -> str | None:
+    if folder.kind != "python" or folder.handler is None:
+        return _unsupported(folder)
+    return load_handler(bundle.hash, folder.handler).problem
+
+
+def _unsupported(folder: ToolFolder) -> str:
+    return f'tools of kind "{folder.kind}" are not supported yet'
+
+
+def make_tool(bundle: Bundle, folder: ToolFolder) -> Tool:
+    """The tool of one folder."""
+    return Tool(
+        name=folder.name,
+        description=folder.description,
+        parameters=dict(folder.parameters),
+        call=_make_call(bundle, folder),
+        read_only=folder.read_only,
+        idempotent=folder.idempotent,
+        exclusive=folder.exclusive,
+        timeout_s=None if folder.timeout_ms is None else folder.timeout_ms / 1000,
+        running_label=folder.running_label,
+        completed_label=folder.completed_label,
+        internal=folder.internal,
+        confirm=folder.confirm,
+    )
+
+
+def _make_call(bundle: Bundle, folder: ToolFolder) -> Call:
+    async def call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
+        if folder.kind != "python" or folder.handler is None:
+            raise ToolError(f'Tool "{folder.name}" cannot run: {_unsupported(folder)}.')
+        handler = load_handler(bundle.hash, folder.handler)
+        if handler.function is None:
+            # The cause may quote what the model must not see; operators have it in the log.
+            raise ToolError(f'Tool "{folder.name}" cannot run: its handler does not load.')
+        environment = {name: bundle.tool_env.get(name) for name in folder.env}
+        handler_context = HandlerContext(context, environment, asyncio.get_running_loop())
+        value = await _call_handler(handler.function, arguments, handler_context, folder.name)
+        return _shape_result(value, folder)
+
+    return call
+
+
+async def _call_handler(
+    function: Callable[..., Any], arguments: dict[str, Any], context: HandlerContext, name: str
+) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(arguments, context)
+    value = await run_in_thread(lambda: function(arguments, context), f"tool {name}")
+    return await value if inspect.isawaitable(value) else value
+
+
+def _shape_result(value: Any, folder: ToolFolder) -> ToolResult:
+    shaping = folder.response_shaping
+    plain = ToolResult.ok(value)
+    if shaping is None or plain.error:
+        return plain
+    shaped = shape(
+        value,
+        path=shaping.path,
+        pick=shaping.pick,
+        rename=shaping.rename,
+        template=shaping.template,
+    )
+    return ToolResult.ok(shaped).cut(shaping.max_length)

@@ -1,0 +1,48 @@
+"""The tools of one run, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from agentsite.engine.ports import ToolSpec
+from agentsite.manifest.bundle import Bundle
+from agentsite.tools.activate_skill import ACTIVATE_SKILL, READ_SKILL_FILE
+from agentsite.tools.base import Tool
+from agentsite.tools.custom import make_tool
+from agentsite.tools.load_knowledge import LOAD_KNOWLEDGE
+from agentsite.tools.present import PRESENT
+from agentsite.tools.read_tool_result import READ_TOOL_RESULT
+from agentsite.tools.stop_execution import STOP_EXECUTION
+
+
+class DuplicateTool(ValueError):
+    """Two tools of one agent have the same name."""
+
+
+def build_toolset(bundle: Bundle, extra: Iterable[Tool] = ()) -> dict[str, Tool]:
+    """Built-in tools that the agent has a use for, its own, and `extra` ones, sorted by name.
+
+    Tools with `confirm: "never"` are not offered. Raises DuplicateTool.
+    """
+    tools = [PRESENT, STOP_EXECUTION, READ_TOOL_RESULT]
+    if bundle.knowledge:
+        tools.append(LOAD_KNOWLEDGE)
+    if bundle.skills:
+        tools.append(ACTIVATE_SKILL)
+    if any(skill.files for skill in bundle.skills):
+        tools.append(READ_SKILL_FILE)
+    tools += [make_tool(bundle, folder) for folder in bundle.tools]
+    tools += extra
+    toolset: dict[str, Tool] = {}
+    for tool in sorted(tools, key=lambda tool: tool.name):
+        if tool.name in toolset:
+            raise DuplicateTool(
+                f'Two tools are called "{tool.name}"; rename the one in the agent\'s tools folder.'
+            )
+        toolset[tool.name] = tool
+    return {name: tool for name, tool in toolset.items() if tool.confirm != "never"}
+
+
+def specs(toolset: Mapping[str, Tool]) -> tuple[ToolSpec, ...]:
+    """What the model is told of the tools, always in the same order."""
+    return tuple(toolset[name].spec for name in sorted(toolset))
