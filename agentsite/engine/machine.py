@@ -51,7 +51,7 @@ REPEAT_HINT = (
 )
 
 
-def advance(state: RunState, incoming: Incoming) -> Step:
+def advance(state: RunState, incoming: Incoming) -> Step:  # noqa: C901 - one case per input
     """The only way a run's state changes. Raises `IllegalInput` for input out of place."""
     if state.phase == "done":
         raise IllegalInput(f"{type(incoming).__name__} after the run was done")
@@ -212,7 +212,8 @@ def _fail_turn(state: RunState, incoming: steps.ModelFailed) -> Step:
     _expect(state, incoming, "streaming")
     if incoming.kind == "context_overflow" and not state.overflow_retried:
         again = replace(state, phase="compacting", overflow_retried=True, turn=state.turn - 1)
-        return again, (Emit(CompactionStarted(0, 0)), Compact())
+        started = CompactionStarted(incoming.estimated, incoming.threshold)
+        return again, (Emit(started), Compact())
     failed = Failed(incoming.message, f"provider_{incoming.kind}", incoming.retryable)
     return _finish(state, "error", RecordTurn(partial=True), Emit(failed))
 
@@ -270,7 +271,9 @@ def _answer(state: RunState, incoming: steps.Answered) -> Step:
         return _after_calls(_mark(state, incoming.call_id, "approved", frm=("asked",)), ())
     status: steps.CallStatus = "expired" if incoming.expired else "denied"
     state = _mark(state, incoming.call_id, status, frm=("asked",))
-    siblings = tuple(call.id for call in state.calls if call.status in ("held", "asked", "approved"))
+    siblings = tuple(
+        call.id for call in state.calls if call.status in ("held", "asked", "approved")
+    )
     for call_id in siblings:
         state = _mark(state, call_id, "denied", frm=("held", "asked", "approved"))
     effects: list[Effect] = [

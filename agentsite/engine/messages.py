@@ -29,7 +29,7 @@ class ImagePart(msgspec.Struct, frozen=True, tag_field="kind", tag="image"):
     """
 
     media_type: str
-    """`image/png`, `image/jpeg`, `image/gif` or `image/webp`; empty for a url whose type is unknown."""
+    """`image/png`, `image/jpeg`, `image/gif`, `image/webp`; empty for a url of unknown type."""
     data: str | None = None
     url: str | None = None
     attachment: str | None = None
@@ -53,7 +53,7 @@ class ToolCallPart(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_call
     arguments: dict[str, Any]
     """Decoded arguments; `{}` when the model's JSON was invalid (then `invalid` holds its text)."""
     invalid: str | None = None
-    """The model's raw argument text where it was not a JSON object: the call fails without running."""
+    """The model's argument text where it was not a JSON object: the call fails without running."""
     provider: str = ""
     provider_data: dict[str, Any] = {}
 

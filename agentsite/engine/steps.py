@@ -120,6 +120,9 @@ class ModelFailed(msgspec.Struct, frozen=True, tag=True):
     kind: ErrorKind
     message: str
     retryable: bool = False
+    estimated: int = 0
+    """Tokens of the request, as far as we could tell; of use when the window was too small."""
+    threshold: int = 0
 
 
 class CallFinished(msgspec.Struct, frozen=True, tag=True):

@@ -1,0 +1,108 @@
+"""A served agent: one version of its manifest with what the host derives from it.
+
+Law: a run keeps the version it started with. Derived values (prompt, tools, models)
+are made once per version.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import OrderedDict
+from functools import cached_property
+
+from agentsite.engine.deltas import Usage
+from agentsite.engine.ports import Model, ToolSpec
+from agentsite.host.prompt import compile_prompt
+from agentsite.manifest.bundle import Bundle, Tier
+from agentsite.manifest.models import ModelConfig
+from agentsite.manifest.reload import Agents
+from agentsite.manifest.schema import AgentBlock
+from agentsite.providers.catalog import Priced, context_window, price
+from agentsite.providers.registry import build_chain
+from agentsite.tools.base import Tool
+from agentsite.tools.toolset import build_toolset, specs
+
+KEPT_VERSIONS = 8
+TIERS: tuple[Tier, ...] = ("main", "simple", "advanced")
+
+
+class Agent:
+    """One version of one agent."""
+
+    def __init__(self, agent_id: str, bundle: Bundle) -> None:
+        self.id = agent_id
+        self.bundle = bundle
+        self._scripts = {script.name: script for script in bundle.scripts}
+        self._chains: dict[tuple[Tier, int | None], tuple[Model, ...]] = {}
+
+    @property
+    def block(self) -> AgentBlock:
+        """The `agent` block: limits and times."""
+        return self.bundle.config.agent
+
+    @cached_property
+    def prompt(self) -> str:
+        return compile_prompt(self.bundle)
+
+    @cached_property
+    def tools(self) -> dict[str, Tool]:
+        return build_toolset(self.bundle)
+
+    @cached_property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        return specs(self.tools)
+
+    @cached_property
+    def configs(self) -> tuple[ModelConfig, ...]:
+        """All models of the manifest, fallbacks included; a caller may pin one of them."""
+        return tuple(config for tier in TIERS for config in self.bundle.model(tier).chain)
+
+    def find_model(self, provider: str, model: str) -> int | None:
+        """Place of a model among `configs`; None when the manifest does not name it."""
+        for place, config in enumerate(self.configs):
+            if config.provider == provider and config.model == model:
+                return place
+        return None
+
+    def config(self, tier: Tier = "main", pinned: int | None = None) -> ModelConfig:
+        return self.bundle.model(tier) if pinned is None else self.configs[pinned]
+
+    def models(self, tier: Tier = "main", pinned: int | None = None) -> tuple[Model, ...]:
+        """The chain to ask, first choice first; a pinned model has no fallback."""
+        key = (tier, pinned)
+        if key not in self._chains:
+            chain = build_chain(self.config(tier, pinned), self._scripts)
+            self._chains[key] = chain if pinned is None else chain[:1]
+        return self._chains[key]
+
+    def window(self, tier: Tier = "main", pinned: int | None = None) -> int:
+        """Tokens that the first choice can take in."""
+        config = self.config(tier, pinned)
+        return context_window(config.provider, config.model, config)
+
+    def price(self, provider: str, model: str, usage: Usage) -> Priced:
+        now = dt.datetime.now(dt.UTC)
+        return price(provider, model, usage, self.bundle.config.prices, now)
+
+
+class ServedAgents:
+    """All agents of this server, newest version each, with a few older ones kept warm."""
+
+    def __init__(self, agents: Agents) -> None:
+        self.sources = agents
+        self._versions: OrderedDict[tuple[str, str], Agent] = OrderedDict()
+
+    def current(self, agent_id: str | None = None) -> Agent:
+        """The version that new runs start with. May read files: not on the event loop.
+
+        Raises `UnknownAgent`, or `ManifestError` if there never was a good version.
+        """
+        name = agent_id or self.sources.default
+        bundle = self.sources.get(name)
+        key = (name, bundle.hash)
+        agent = self._versions.get(key)
+        if agent is None:
+            agent = self._versions[key] = Agent(name, bundle)
+            while len(self._versions) > KEPT_VERSIONS * len(self.sources.sources):
+                self._versions.popitem(last=False)
+        return agent

@@ -1,0 +1,143 @@
+"""The tool calls of a run: started, journalled, settled, each exactly once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentsite.engine import steps
+from agentsite.engine.events import AnyEvent, ToolEnded, WidgetShown
+from agentsite.engine.limits import sha256_hex
+from agentsite.engine.messages import (
+    ImagePart,
+    Message,
+    ResultStatus,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from agentsite.engine.transcript import widget_to_api
+from agentsite.rows.units import unit
+from agentsite.tools.base import StoredSlice, ToolContext
+from agentsite.tools.executor import Settled, run_calls
+from sessions_app import actions, history
+
+if TYPE_CHECKING:
+    from agentsite.host.driver import Driver
+
+SHOWN_CHARS = 50_000
+CUT_MARK = "\n[... truncated]"
+
+
+class Calls:
+    """Calls of the turn in hand, and their results until all are there."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._turn: tuple[int, tuple[ToolCallPart, ...]] = (0, ())
+        self._results: dict[str, ToolResultPart] = {}
+        self._widgets: dict[str, list[dict[str, Any]]] = {}
+
+    def begin(
+        self, position: int, calls: tuple[ToolCallPart, ...], settled: tuple[ToolResultPart, ...]
+    ) -> None:
+        """A turn asks for these calls; some may have their result already (after a crash)."""
+        self._turn = (position, calls)
+        self._results = {result.call_id: result for result in settled}
+        self._widgets = {}
+
+    async def run(self, call_ids: tuple[str, ...]) -> None:
+        """Run calls of this turn; each posts `CallFinished` as it ends."""
+        driver = self._driver
+        wanted = set(call_ids)
+        await run_calls(
+            [call for call in self._turn[1] if call.id in wanted],
+            driver.conversation.tools,
+            self._make_context,
+            concurrency=driver.conversation.agent.block.tool_concurrency,
+            timeout_s=driver.conversation.agent.block.tool_timeout,
+            settled=self._settle,
+        )
+
+    def settle_unrun(self, call_id: str, status: ResultStatus, text: str) -> None:
+        """Give a call a result without running it, within the driver's step."""
+        if call_id in self._results:  # it ended while it was being stopped
+            return
+        call = next(call for call in self._turn[1] if call.id == call_id)
+        part = ToolResultPart(call_id, call.name, status, (TextPart(text),))
+        step = self._driver.step
+        step.add(_to_event(part, 0))
+        step.write(actions.settle_call, self._driver.ref, call_id, status, part.content, 0, [])
+        self._keep(part)
+
+    async def _settle(self, call: ToolCallPart, settled: Settled) -> None:
+        driver = self._driver
+        part = ToolResultPart(call.id, call.name, settled.status, settled.result.parts)
+        event = _to_event(part, settled.duration_ms)
+        widgets = self._widgets.get(call.id, [])
+        seq = driver.log.last_seq + 1
+
+        def write() -> None:
+            actions.settle_call(
+                driver.ref, call.id, part.status, part.content, settled.duration_ms, widgets
+            )
+            actions.advance_last_seq(driver.ref, seq)
+
+        await driver.journal.commit(driver.log, (event,), write)
+        self._keep(part)
+        driver.post(
+            steps.CallFinished(
+                call.id,
+                part.status,
+                result_hash=sha256_hex(part.status, settled.result.text),
+                stop=settled.result.stop is not None,
+            )
+        )
+
+    def _keep(self, part: ToolResultPart) -> None:
+        self._results[part.call_id] = part
+        position, calls = self._turn
+        if all(call.id in self._results for call in calls):
+            parts = tuple(self._results[call.id] for call in calls)
+            self._driver.conversation.append(position, Message("tool", parts))
+
+    def _make_context(self, call: ToolCallPart, deadline: float) -> ToolContext:
+        conversation = self._driver.conversation
+        return ToolContext(
+            scope_id=conversation.scope_id,
+            session_id=conversation.session_id,
+            run_id=conversation.run_id,
+            call_id=call.id,
+            tool_name=call.name,
+            user=conversation.request.user,
+            deadline=deadline,
+            bundle=conversation.bundle,
+            send=lambda event: self._send(call.id, event),
+            read_result=self._read_result,
+        )
+
+    def _send(self, call_id: str, event: AnyEvent) -> None:
+        driver = self._driver
+        driver.announce([event])
+        if isinstance(event, WidgetShown):
+            shown = {"seq": driver.log.last_seq, **widget_to_api(event.widget, event.data)}
+            self._widgets.setdefault(call_id, []).append(shown)
+
+    async def _read_result(self, call_id: str, offset: int, limit: int) -> StoredSlice | None:
+        session_id = self._driver.conversation.session_id
+        text = await unit(history.read_result_text, session_id, call_id)
+        return None if text is None else StoredSlice(text[offset : offset + limit], len(text))
+
+
+def _to_event(part: ToolResultPart, duration_ms: int) -> ToolEnded:
+    text = "\n".join(item.text for item in part.content if isinstance(item, TextPart))
+    if len(text) > SHOWN_CHARS:
+        text = text[:SHOWN_CHARS] + CUT_MARK
+    images = [item for item in part.content if isinstance(item, ImagePart)]
+    content: tuple[dict[str, Any], ...] = ()
+    if images:
+        content = (
+            {"type": "text", "text": text},
+            *({"type": "image", "mimeType": i.media_type, "data": i.data} for i in images),
+        )
+    ok = part.status == "ok"
+    return ToolEnded(part.call_id, part.name, ok, text, duration_ms, content, part.status)

@@ -1,0 +1,68 @@
+"""The edge of every API view: what goes wrong becomes JSON that says what and why.
+
+Law: one of the three places that catch everything. No answer ever carries a
+traceback, a connection string or a key.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, ParamSpec
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from agentsite.host.clock import new_id
+from agentsite.host.errors import Refusal, error_response
+from agentsite.manifest.problems import ManifestError
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], Awaitable[HttpResponseBase]]
+
+logger = logging.getLogger(__name__)
+
+
+def api(*methods: str) -> Callable[[View[P]], View[P]]:
+    """Make an async function an API view for these methods."""
+
+    def decorate(view: View[P]) -> View[P]:
+        @functools.wraps(view)
+        async def answer(
+            request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponseBase:
+            try:
+                if request.method not in methods:
+                    text = f"Use {' or '.join(methods)} here."
+                    allow = {"Allow": ", ".join(methods)}
+                    raise Refusal(405, "method_not_allowed", text, headers=allow)
+                return await view(request, *args, **kwargs)
+            except Refusal as refusal:
+                return refusal.response()
+            except ManifestError:
+                logger.exception("the agent cannot be loaded")
+                text = "The agent's files have errors; `manage.py validate` lists them."
+                return error_response(503, "agent_unavailable", text)
+            except Exception:
+                reference = new_id("err")
+                logger.exception("request failed, reference %s", reference)
+                text = "Something went wrong on our side. Quote the reference to the operators."
+                return error_response(500, "internal", text, {"reference": reference})
+
+        answer.csrf_exempt = True  # type: ignore[attr-defined]  # Django's own way to say it
+        return answer
+
+    return decorate
+
+
+def read_json_body(request: HttpRequest) -> bytes:
+    """The raw body of a JSON request.
+
+    Another content type is refused: a browser sends `text/plain` across origins without asking.
+    """
+    kind = (request.content_type or "").lower()
+    if kind != "application/json":
+        text = f"Send the body as application/json, not as {kind or 'nothing'}."
+        raise Refusal(415, "unsupported_media_type", text)
+    return request.body

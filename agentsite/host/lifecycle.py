@@ -1,0 +1,196 @@
+"""A chat request becomes a run: resolve, refuse, begin.
+
+Law: everything that can be refused is refused before anything is written; session,
+run, message and `init` are written in one transaction.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from agentsite.engine.deltas import Usage
+from agentsite.engine.events import Entry
+from agentsite.engine.messages import (
+    ImagePart,
+    Message,
+    ResultStatus,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from agentsite.engine.steps import RunState
+from agentsite.engine.transcript import user_to_api
+from agentsite.host.agents import Agent, ServedAgents
+from agentsite.host.bodies import ChatBody, TextContent
+from agentsite.host.clock import new_id, now_ms
+from agentsite.host.conversation import RunRequest
+from agentsite.host.errors import Refusal, session_not_found
+from agentsite.manifest.reload import UnknownAgent
+from agentsite.tools.base import clean
+from sessions_app import actions
+from sessions_app.actions import BegunRun, NewAttachment, NewRun, RunRef
+from sessions_app.history import Remembered, load_history
+
+
+class OpenTurn(msgspec.Struct, frozen=True):
+    """A turn whose calls do not all have results (after a crash)."""
+
+    position: int
+    calls: tuple[ToolCallPart, ...]
+    results: tuple[ToolResultPart, ...]
+
+
+class OpenedRun(msgspec.Struct, frozen=True):
+    """A run that was begun or taken over, and all that its driver starts with."""
+
+    agent: Agent
+    ref: RunRef
+    last_seq: int
+    """Number of the last event that was given out."""
+    block_end: int
+    state: RunState
+    request: RunRequest
+    history: tuple[Remembered, ...]
+    images: dict[str, ImagePart]
+    session_usage: Usage
+    started_at_ms: int
+    init: Entry | None = None
+    """The event that this process has just committed, for its own listeners."""
+    assistant_messages: int = 0
+    spent: Usage = Usage()
+    """Tokens of earlier attempts."""
+    spent_micros: int | None = 0
+    settled: dict[str, ResultStatus] = {}
+    """Open calls of the state whose fate is known."""
+    turn: OpenTurn | None = None
+
+
+def open_run(agents: ServedAgents, body: ChatBody, scope_id: str, owner: str) -> OpenedRun:
+    """Begin the run that a chat body asks for. Synchronous: for `unit`. Raises `Refusal`."""
+    try:
+        agent = agents.current(body.agentId)
+    except UnknownAgent as error:
+        raise Refusal(404, "agent_not_found", f'There is no agent "{body.agentId}".') from error
+    pinned = _find_pin(agent, body)
+    at = now_ms()
+    new_session = body.sessionId is None
+    request = RunRequest(
+        pinned=pinned,
+        max_session_tokens=body.max_session_tokens,
+        context=body.context,
+        make_title=new_session,
+    )
+    state = RunState(max_turns=agent.block.max_turns, max_tool_repeats=agent.block.max_tool_repeats)
+    message, attachments = read_message(body)
+    run_id = new_id("run")
+    config = agent.config("main", pinned)
+    new = NewRun(
+        session_id=body.sessionId or new_id("sess"),
+        new_session=new_session,
+        agent=agent.id,
+        scope_id=scope_id,
+        session_type=body.session_type,
+        provider=config.provider,
+        model=config.model,
+        run_id=run_id,
+        message=message,
+        aside=_tell_time(at),
+        api_message=user_to_api(message, at, run_id),
+        attachments=attachments,
+        agent_version=agent.bundle.version,
+        agent_hash=agent.bundle.hash,
+        state=state,
+        request=msgspec.to_builtins(request),
+        owner=owner,
+        lease_seconds=settings.RUN_LEASE_SECONDS,
+        at=at,
+    )
+    try:
+        begun = actions.begin_run(new)
+    except actions.SessionNotFound as error:
+        raise session_not_found() from error
+    except actions.SessionBusy as error:
+        text = "The session has a run under way. Follow it, stop it, or wait for its end."
+        raise Refusal(409, "session_busy", text) from error
+    ref = RunRef(run_id, 1, new.session_id, scope_id)
+    history, images = _load(new, begun)
+    return OpenedRun(
+        agent=agent,
+        ref=ref,
+        last_seq=begun.init.seq,
+        block_end=begun.block_end,
+        state=state,
+        request=request,
+        history=history,
+        images=images,
+        session_usage=begun.session_usage,
+        started_at_ms=at,
+        init=begun.init,
+    )
+
+
+def _load(new: NewRun, begun: BegunRun) -> tuple[tuple[Remembered, ...], dict[str, ImagePart]]:
+    if new.new_session:  # nothing to read: it is what was just written
+        told = msgspec.structs.replace(new.message, parts=(*new.message.parts, TextPart(new.aside)))
+        history: tuple[Remembered, ...] = (Remembered(begun.init.seq, told),)
+    else:
+        history = load_history(new.session_id)
+    return history, load_images(new.session_id, history)
+
+
+def load_images(session_id: str, history: tuple[Remembered, ...]) -> dict[str, ImagePart]:
+    """The stored images that a history refers to."""
+    wanted = {
+        part.attachment
+        for item in history
+        for part in item.message.parts
+        if isinstance(part, ImagePart) and part.attachment
+    }
+    return actions.images_of(session_id, wanted) if wanted else {}
+
+
+def _find_pin(agent: Agent, body: ChatBody) -> int | None:
+    if body.model is None:
+        return None
+    place = agent.find_model(body.model.provider, body.model.model)
+    if place is None:
+        known = sorted({f"{config.provider}/{config.model}" for config in agent.configs})
+        text = f'"model" must be one of the agent\'s models: {", ".join(known)}.'
+        raise Refusal(400, "invalid_field", text)
+    return place
+
+
+def _tell_time(at: int) -> str:
+    moment = dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC)
+    return f"[Sent at {moment:%Y-%m-%d %H:%M} UTC]"
+
+
+def read_message(body: ChatBody) -> tuple[Message, tuple[NewAttachment, ...]]:
+    """The user's message, its pictures as attachments."""
+    parts: list[Any] = []
+    attachments: list[NewAttachment] = []
+
+    def attach(media_type: str, data: str, name: str = "") -> None:
+        attachment = NewAttachment(new_id("att"), name, media_type, base64.b64decode(data))
+        attachments.append(attachment)
+        parts.append(ImagePart(media_type, attachment=attachment.id))
+
+    if isinstance(body.message, str):
+        parts.append(TextPart(clean(body.message)))
+    for content in body.message if isinstance(body.message, list) else ():
+        if isinstance(content, TextContent):
+            parts.append(TextPart(clean(content.text)))
+        elif content.source.type == "url":
+            parts.append(ImagePart(content.source.mediaType or "", url=content.source.url))
+        else:
+            attach(content.source.mediaType or "", content.source.data or "")
+    for image in body.images:
+        attach(image.mimeType, image.data)
+    for file in body.attachments:
+        attach(file.mimeType, file.base64, clean(file.name))
+    return Message("user", tuple(parts), new_id("msg")), tuple(attachments)

@@ -1,0 +1,77 @@
+"""The process's one LISTEN connection: what others have committed, as a hint.
+
+Law: rows are the truth. A lost notification costs a moment, never an event: after
+every reconnect all streams look into the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from agentsite.host.hub import Hub
+from sessions_app.log import CHANNEL
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class Listener:
+    """Turns notifications into nudges of local streams and runs."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        owns_session: Callable[[str], bool],
+        take_signals: Callable[[list[str]], Awaitable[None]],
+    ) -> None:
+        self._hub = hub
+        self._owns_session = owns_session
+        self._take_signals = take_signals
+
+    async def listen_for_ever(self) -> None:
+        """Listen, and listen again when the connection is lost."""
+        while True:
+            try:
+                await self._listen()
+            except (psycopg.Error, OSError) as error:
+                logger.warning("the notifications broke off: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        # A connection of its own, outside the pool: it is held for ever.
+        async with await psycopg.AsyncConnection.connect(
+            **connection_parameters(), autocommit=True
+        ) as listening:
+            await listening.execute(f"LISTEN {CHANNEL}")
+            self._hub.nudge(self._foreign(self._hub.sessions()))
+            async for notification in listening.notifies():
+                await self._take(notification.payload)
+
+    async def _take(self, payload: str) -> None:
+        words = payload.split()
+        runs = [word[1:] for word in words if word.startswith("!")]
+        if runs:
+            await self._take_signals(runs)
+        told = [word.partition(":")[0] for word in words if not word.startswith("!")]
+        self._hub.nudge(self._foreign(told))
+
+    def _foreign(self, session_ids: list[str]) -> list[str]:
+        return [
+            session_id
+            for session_id in session_ids
+            if self._hub.listened(session_id) and not self._owns_session(session_id)
+        ]
+
+
+def connection_parameters() -> dict[str, Any]:
+    """How Django connects, as plain psycopg parameters."""
+    parameters = connection.get_connection_params()
+    wanted = {"dbname", "user", "password", "host", "port", "sslmode", "service"}
+    return {key: value for key, value in parameters.items() if key in wanted and value}

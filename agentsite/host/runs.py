@@ -1,0 +1,249 @@
+"""The runs that live in this process: tasks of their own, never inside a response.
+
+Law: a run is held by a lease that the heartbeat renews; whoever finds a lease that
+has run out takes the run over. A run that lost its lease writes nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+
+from agentsite.engine import steps
+from agentsite.engine.events import TitleChanged
+from agentsite.engine.steps import RunState
+from agentsite.host.agents import ServedAgents
+from agentsite.host.clock import now_ms
+from agentsite.host.conversation import Conversation
+from agentsite.host.driver import Driver
+from agentsite.host.errors import Refusal
+from agentsite.host.hub import Hub
+from agentsite.host.journal import Journal, RunLog
+from agentsite.host.lifecycle import OpenedRun
+from agentsite.host.recovery import TakenRun, reopen
+from agentsite.host.titles import make_title
+from agentsite.rows.units import unit
+from sessions_app import actions, leases
+from sessions_app.actions import LeaseLost, RunRef
+
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 5
+POISONED = (
+    "The run was ended: every server process that worked on it broke off. "
+    "The operators find it among the failed runs."
+)
+
+
+class LiveRun:
+    """One run in this process."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Runs:
+    """All live runs of this process, and its heartbeat."""
+
+    def __init__(self, owner: str, agents: ServedAgents, hub: Hub, journal: Journal) -> None:
+        self.owner = owner
+        self.accepting = True
+        self._agents = agents
+        self._hub = hub
+        self._journal = journal
+        self._live: dict[str, LiveRun] = {}
+        self._sessions: dict[str, int] = {}
+        self._beside: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def owns_session(self, session_id: str) -> bool:
+        """Whether the events of this session are made here."""
+        return session_id in self._sessions
+
+    def check_room(self) -> None:
+        """Refuse (429, 503) when this process takes no more runs."""
+        if not self.accepting:
+            text = "The server is about to stop. Send the request again."
+            raise Refusal(503, "shutting_down", text, headers={"Retry-After": "1"})
+        if len(self) >= settings.MAX_LIVE_RUNS:
+            text = "The server has as many runs as it can take. Try again in a moment."
+            raise Refusal(429, "too_many_runs", text, headers={"Retry-After": str(BUSY_SECONDS)})
+
+    # ---- one run ----------------------------------------------------------------------
+
+    def start(self, opened: OpenedRun) -> None:
+        """Let a run that was just begun go on by itself."""
+        self._launch(opened, None)
+
+    def _launch(self, opened: OpenedRun, taken: TakenRun | None) -> None:
+        ref = opened.ref
+        conversation = Conversation(
+            agent=opened.agent,
+            session_id=ref.session_id,
+            run_id=ref.run_id,
+            scope_id=ref.scope_id,
+            request=opened.request,
+            history=opened.history,
+            images=opened.images,
+            session_usage=opened.session_usage,
+            assistant_messages=opened.assistant_messages,
+            started_at_ms=opened.started_at_ms,
+        )
+        driver = Driver(
+            conversation,
+            opened.state,
+            self._journal,
+            RunLog(ref, opened.last_seq, opened.block_end),
+            usage=opened.spent,
+            cost_micros=opened.spent_micros,
+        )
+        run = LiveRun(driver)
+        self._live[ref.run_id] = run
+        self._sessions[ref.session_id] = self._sessions.get(ref.session_id, 0) + 1
+        run.task = asyncio.create_task(self._live_out(run, opened, taken), name=ref.run_id)
+
+    async def _live_out(self, run: LiveRun, opened: OpenedRun, taken: TakenRun | None) -> None:
+        ref = run.driver.ref
+        try:
+            state = await self._drive(run.driver, opened, taken)
+        except LeaseLost:
+            logger.warning("run %s was taken over by another process", ref.run_id)
+            return
+        except Exception:
+            # Its lease runs out; another attempt follows, or the run is given up for poisoned.
+            logger.exception("run %s broke", ref.run_id)
+            return
+        finally:
+            self._forget(ref)
+        await self._follow_up(run.driver.conversation, state, ref)
+
+    async def _drive(self, driver: Driver, opened: OpenedRun, taken: TakenRun | None) -> RunState:
+        if taken is None:
+            return await driver.drive(steps.Begun())
+        await self._journal.commit(driver.log, taken.greeting, taken.write)
+        if opened.turn is not None:
+            driver.calls.begin(opened.turn.position, opened.turn.calls, opened.turn.results)
+        if taken.poisoned:
+            return await driver.drive(steps.Cancelled("error", POISONED, "poisoned"))
+        return await driver.drive(steps.Resumed(opened.settled))
+
+    def _forget(self, ref: RunRef) -> None:
+        self._live.pop(ref.run_id, None)
+        left = self._sessions.pop(ref.session_id, 1) - 1
+        if left:
+            self._sessions[ref.session_id] = left
+
+    async def _follow_up(self, conversation: Conversation, state: RunState, ref: RunRef) -> None:
+        """What comes after `done`: late words, and a title after the first answer."""
+        late = await unit(leases.announce_late_titles, ref.run_id, ref.session_id, now_ms())
+        for entry in late:
+            self._journal.publish_committed(ref.session_id, entry)
+        if conversation.request.make_title and state.reason == "model_stop":
+            self.spawn(self._make_title(conversation, ref))
+
+    async def _make_title(self, conversation: Conversation, ref: RunRef) -> None:
+        title, rows = await make_title(conversation)
+        await unit(actions.record_calls, ref, rows)
+        if title:
+            await self.rename(ref.session_id, title)
+
+    async def rename(self, session_id: str, title: str) -> None:
+        """Give a session a title, on its row and in its log."""
+        entry = await unit(leases.rename, session_id, title, now_ms())
+        if entry is not None:
+            self._journal.publish_committed(session_id, entry)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something short beside everything else."""
+        task = asyncio.create_task(_log_failure(work))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    # ---- words to runs ----------------------------------------------------------------
+
+    async def take_signals(self, run_ids: list[str] | None = None) -> None:
+        """Read what others have left for runs of ours, and do it."""
+        ours = [run_id for run_id in run_ids or self._live if run_id in self._live]
+        if not ours:
+            return
+        for run_id, kind, data in await unit(leases.take_signals, ours):
+            run = self._live.get(run_id)
+            if run is None:
+                continue
+            if kind == "interrupt":
+                run.driver.post(steps.Cancelled("user_abort"))
+            elif kind == "title":
+                run.driver.announce([TitleChanged(data["title"])])
+
+    # ---- leases -----------------------------------------------------------------------
+
+    async def keep_alive(self) -> None:
+        """Renew our leases and take over what nobody holds, for ever."""
+        while True:
+            await asyncio.sleep(settings.RUN_HEARTBEAT_SECONDS)
+            try:
+                await self.beat()
+            except DatabaseError as error:
+                logger.warning("the heartbeat failed: %s", error)
+
+    async def beat(self) -> None:
+        """One heartbeat."""
+        mine = list(self._live)
+        if mine:
+            kept = await unit(leases.renew_leases, self.owner, mine, settings.RUN_LEASE_SECONDS)
+            for run_id in set(mine) - kept:
+                run = self._live.get(run_id)
+                if run is not None and not run.driver.log.closing:
+                    logger.warning("run %s is held by another process now", run_id)
+                    run.cancel()
+            await self.take_signals()
+        if self.accepting:
+            await self.take_over()
+
+    async def take_over(self) -> None:
+        """Claim and resume runs whose process is gone."""
+        for run_id in await unit(leases.take_over, self.owner, settings.RUN_LEASE_SECONDS):
+            try:
+                taken = await unit(reopen, self._agents, run_id)
+            except Exception:  # one broken run must not keep the others waiting
+                logger.exception("run %s cannot be taken over", run_id)
+                continue
+            logger.warning("run %s is taken over, attempt %d", run_id, taken.opened.ref.attempt)
+            self._launch(taken.opened, taken)
+
+    async def close(self, grace: float) -> None:
+        """Let live runs end, then hand the rest over."""
+        self.accepting = False
+        tasks = [run.task for run in self._live.values() if run.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+        left = dict(self._live)
+        for run in left.values():
+            run.cancel()
+        still = [run.task for run in left.values() if run.task is not None]
+        if still:
+            await asyncio.wait(still)
+            await unit(leases.release_leases, self.owner, list(left))
+        for task in tuple(self._beside):
+            task.cancel()
+        if self._beside:
+            await asyncio.wait(tuple(self._beside))
+
+
+async def _log_failure(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        logger.exception("a piece of work beside the runs failed")

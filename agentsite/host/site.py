@@ -1,0 +1,95 @@
+"""The host of this process: made at startup on the event loop, ended at shutdown.
+
+Law: one per process; whoever needs it asks `site()`. Nothing else in the project
+is a global that changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from django.conf import settings
+
+from agentsite.host.agents import ServedAgents
+from agentsite.host.clock import new_id
+from agentsite.host.hub import Hub
+from agentsite.host.journal import Journal
+from agentsite.host.listener import Listener
+from agentsite.host.runs import Runs
+from agentsite.manifest.env import read_environ
+from agentsite.manifest.reload import Agents
+from agentsite.providers.clients import close_clients
+from agentsite.rows.units import close_units, unit
+
+
+class Site:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, agents: Agents) -> None:
+        self.started_at = time.monotonic()
+        self.owner = new_id("host")
+        self.agents = ServedAgents(agents)
+        self.hub = Hub()
+        self.journal = Journal(self.hub, settings.JOURNAL_FLUSH_MS / 1000)
+        self.runs = Runs(self.owner, self.agents, self.hub, self.journal)
+        self._listener = Listener(self.hub, self.runs.owns_session, self.runs.take_signals)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Start what runs beside requests; the newest manifest is read here first."""
+        await unit(self.agents.current)
+        self.journal.start()
+        self._tasks = [
+            asyncio.create_task(self._listener.listen_for_ever(), name="listener"),
+            asyncio.create_task(self.runs.keep_alive(), name="heartbeat"),
+            asyncio.create_task(self._tick(), name="keepalive"),
+        ]
+
+    async def close(self) -> None:
+        """End runs or hand them over, write what waits, let go of everything."""
+        await self.runs.close(settings.SHUTDOWN_GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self.journal.close()
+        await close_clients()
+        await close_units()
+
+    async def _tick(self) -> None:
+        """Let streams look at the time; they send their keepalive themselves."""
+        while True:
+            await asyncio.sleep(settings.KEEPALIVE_SECONDS / 3)
+            self.hub.wake_all()
+
+
+_site: Site | None = None
+
+
+def site() -> Site:
+    """The host of this process. Raises `RuntimeError` before startup."""
+    if _site is None:
+        raise RuntimeError("the host has not been started: serve agentsite.asgi with lifespan on")
+    return _site
+
+
+async def startup() -> None:
+    """Start the host. Raises `ManifestError` when there is nothing to serve."""
+    global _site
+    agents = await asyncio.to_thread(
+        Agents.discover,
+        read_environ,
+        agent_dir=settings.AGENT_DIR,
+        agents_dir=settings.AGENTS_DIR,
+        production=settings.PRODUCTION,
+    )
+    opened = Site(agents)
+    await opened.open()
+    _site = opened
+
+
+async def shutdown() -> None:
+    global _site
+    if _site is not None:
+        closing, _site = _site, None
+        await closing.close()

@@ -1,0 +1,371 @@
+"""Verbs on a conversation, each one transaction. Nothing outside the database happens here.
+
+Law: conditional updates and constraints, never fetch-change-save. The verbs of a
+run that was taken over fail with `LeaseLost`.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from typing import Any
+
+import msgspec
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from agentsite.engine.deltas import Usage
+from agentsite.engine.events import Entry, Init
+from agentsite.engine.messages import ImagePart, Part, ResultStatus
+from agentsite.engine.messages import Message as HistoryMessage
+from agentsite.engine.steps import RunState
+from sessions_app import log
+from sessions_app.models import Attachment, Message, ModelCall, Run, Session, ToolCall
+
+
+class SessionNotFound(Exception):
+    """Unknown, foreign or expired: callers cannot tell which."""
+
+
+class SessionBusy(Exception):
+    """The session has a live run."""
+
+
+class LeaseLost(Exception):
+    """Another process holds the run now; stop at once and write nothing."""
+
+
+class NewAttachment(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    media_type: str
+    data: bytes
+
+
+class NewRun(msgspec.Struct, frozen=True):
+    """Everything that `begin_run` writes; ids and times are the caller's."""
+
+    session_id: str
+    new_session: bool
+    agent: str
+    scope_id: str
+    session_type: str
+    provider: str
+    model: str
+    run_id: str
+    message: HistoryMessage
+    aside: str
+    api_message: dict[str, Any]
+    """The message as `GET /sessions/{id}` shows it."""
+    attachments: tuple[NewAttachment, ...]
+    agent_version: str
+    agent_hash: str
+    state: RunState
+    request: dict[str, Any]
+    owner: str
+    lease_seconds: float
+    at: int
+    """Milliseconds since the epoch."""
+
+
+class BegunRun(msgspec.Struct, frozen=True):
+    init: Entry
+    block_end: int
+    """Last number that may be given out before a further block is reserved."""
+    session_usage: Usage
+    """Tokens of the session's earlier runs."""
+
+
+def begin_run(new: NewRun) -> BegunRun:
+    """Create (or find) the session and start a run in it, `init` included.
+
+    Raises `SessionNotFound` or `SessionBusy`; then nothing was written.
+    """
+    moment = to_moment(new.at)
+    try:
+        with transaction.atomic():
+            if new.new_session:
+                session = Session(
+                    id=new.session_id,
+                    agent=new.agent,
+                    scope_id=new.scope_id,
+                    session_type=new.session_type,
+                    status=Session.Status.RUNNING,
+                    provider=new.provider,
+                    model=new.model,
+                    message_count=1,
+                    reserved_seq=log.BLOCK,
+                    created_at=moment,
+                    updated_at=moment,
+                    last_message_at=moment,
+                )
+                session.save(force_insert=True)
+                before, usage = 0, Usage()
+            else:
+                before, usage = _enter_session(new, moment)
+            _insert_run(new, before + 1, moment)
+            init = Entry(before + 1, new.at, Init(new.session_id, new.run_id, new.api_message))
+            log.append([log.Stretch(new.session_id, new.run_id, 1, new.scope_id, (init,))])
+    except IntegrityError as error:
+        if "one_live_run_per_session" in str(error):
+            raise SessionBusy(new.session_id) from error
+        raise
+    return BegunRun(init, before + log.BLOCK, usage)
+
+
+def _enter_session(new: NewRun, moment: dt.datetime) -> tuple[int, Usage]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_session SET status = 'running', updated_at = %s,"
+            " last_message_at = %s, message_count = message_count + 1,"
+            " reserved_seq = reserved_seq + %s"
+            " WHERE id = %s AND agent = %s AND scope_id = %s AND status <> 'expired'"
+            " RETURNING reserved_seq, input, cache_read, cache_write, cache_write_1h, output,"
+            " reasoning",
+            [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise SessionNotFound(new.session_id)
+    return int(row[0]) - log.BLOCK, Usage(*row[1:])
+
+
+def _insert_run(new: NewRun, first_seq: int, moment: dt.datetime) -> None:
+    Run(
+        id=new.run_id,
+        session_id=new.session_id,
+        agent=new.agent,
+        scope_id=new.scope_id,
+        agent_version=new.agent_version,
+        agent_hash=new.agent_hash,
+        owner=new.owner,
+        lease_until=moment + dt.timedelta(seconds=new.lease_seconds),
+        state=msgspec.to_builtins(new.state),
+        request=new.request,
+        first_seq=first_seq,
+        last_seq=first_seq,
+        created_at=moment,
+    ).save(force_insert=True)
+    for attachment in new.attachments:
+        Attachment(
+            id=attachment.id,
+            session_id=new.session_id,
+            scope_id=new.scope_id,
+            name=attachment.name,
+            media_type=attachment.media_type,
+            data=attachment.data,
+        ).save(force_insert=True)
+    Message(
+        id=new.message.id,
+        session_id=new.session_id,
+        run_id=new.run_id,
+        attempt=1,
+        scope_id=new.scope_id,
+        position=first_seq,
+        role=new.message.role,
+        parts=msgspec.to_builtins(new.message.parts),
+        aside=new.aside,
+        created_at=moment,
+    ).save(force_insert=True)
+
+
+class RunRef(msgspec.Struct, frozen=True):
+    """Names a run and the attempt that may write to it."""
+
+    run_id: str
+    attempt: int
+    session_id: str
+    scope_id: str
+
+
+def save_state(ref: RunRef, state: RunState, last_seq: int) -> None:
+    """Store where the run stands. Raises `LeaseLost`."""
+    updated = Run.objects.filter(pk=ref.run_id, attempt=ref.attempt, status__in=Run.LIVE).update(
+        state=msgspec.to_builtins(state), turns=state.turn, last_seq=last_seq
+    )
+    if not updated:
+        raise LeaseLost(ref.run_id)
+
+
+class NewCall(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    status: str
+    running_label: str = ""
+    completed_label: str = ""
+    internal: bool = False
+
+
+def record_message(
+    ref: RunRef,
+    message: HistoryMessage,
+    *,
+    position: int,
+    at: int,
+    partial: bool = False,
+    calls: tuple[NewCall, ...] = (),
+    covers_until: int | None = None,
+) -> None:
+    """Append one message of the run (with the calls it asks for) to the history."""
+    Message(
+        id=message.id,
+        session_id=ref.session_id,
+        run_id=ref.run_id,
+        attempt=ref.attempt,
+        scope_id=ref.scope_id,
+        position=position,
+        role=message.role,
+        parts=msgspec.to_builtins(message.parts),
+        partial=partial,
+        covers_until=covers_until,
+        created_at=to_moment(at),
+    ).save(force_insert=True)
+    ToolCall.objects.bulk_create(
+        ToolCall(
+            id=call.id,
+            session_id=ref.session_id,
+            run_id=ref.run_id,
+            attempt=ref.attempt,
+            message_id=message.id,
+            scope_id=ref.scope_id,
+            position=place,
+            name=call.name,
+            arguments=call.arguments,
+            status=call.status,
+            running_label=call.running_label,
+            completed_label=call.completed_label,
+            internal=call.internal,
+        )
+        for place, call in enumerate(calls)
+    )
+    Session.objects.filter(pk=ref.session_id).update(
+        message_count=F("message_count") + 1, updated_at=Now()
+    )
+
+
+def start_calls(ref: RunRef, call_ids: tuple[str, ...]) -> None:
+    """The intent: these calls are about to be made."""
+    ToolCall.objects.filter(pk__in=call_ids, run_id=ref.run_id, status="held").update(
+        status=ToolCall.Status.RUNNING, started_at=Now(), attempt=ref.attempt
+    )
+
+
+def settle_call(
+    ref: RunRef,
+    call_id: str,
+    status: ResultStatus,
+    parts: tuple[Part, ...],
+    duration_ms: int,
+    widgets: list[dict[str, Any]],
+) -> None:
+    """The outcome: a call's one result. A second one is refused (`LeaseLost`)."""
+    updated = ToolCall.objects.filter(
+        pk=call_id, run_id=ref.run_id, status__in=("held", "running")
+    ).update(
+        status=status,
+        result=msgspec.to_builtins(parts),
+        duration_ms=duration_ms,
+        widgets=widgets,
+        ended_at=Now(),
+        attempt=ref.attempt,
+    )
+    if not updated:
+        raise LeaseLost(ref.run_id)
+
+
+def advance_last_seq(ref: RunRef, seq: int) -> None:
+    """Events up to this one count, whatever becomes of this attempt."""
+    Run.objects.filter(pk=ref.run_id, attempt=ref.attempt, last_seq__lt=seq).update(last_seq=seq)
+
+
+class FinishedCall(msgspec.Struct, frozen=True):
+    """One model call, for the metering."""
+
+    agent: str
+    purpose: str
+    turn: int
+    provider: str
+    model: str
+    usage: Usage
+    price: dict[str, Any] | None
+    cost_micros: int | None
+    first_token_ms: int | None
+    total_ms: int
+    error: str = ""
+
+
+def record_model_call(ref: RunRef, call: FinishedCall) -> None:
+    """Write the metering row and add it to the sums of its run and session."""
+    ModelCall.objects.create(
+        session_id=ref.session_id,
+        run_id=ref.run_id,
+        agent=call.agent,
+        scope_id=ref.scope_id,
+        purpose=call.purpose,
+        attempt=ref.attempt,
+        turn=call.turn,
+        provider=call.provider,
+        model=call.model,
+        price=call.price,
+        cost_micros=call.cost_micros,
+        first_token_ms=call.first_token_ms,
+        total_ms=call.total_ms,
+        error=call.error,
+        **msgspec.to_builtins(call.usage),
+    )
+    sums: dict[str, Any] = {
+        name: F(name) + amount for name, amount in msgspec.to_builtins(call.usage).items() if amount
+    }
+    if call.cost_micros is None:
+        sums["cost_known"] = False
+    elif call.cost_micros:
+        sums["cost_micros"] = F("cost_micros") + call.cost_micros
+    if sums:
+        Session.objects.filter(pk=ref.session_id).update(**sums)
+        Run.objects.filter(pk=ref.run_id).update(**sums)
+
+
+def record_calls(ref: RunRef, rows: list[FinishedCall]) -> None:
+    """Meter model calls that belong to a run but come after its end (titles)."""
+    with transaction.atomic():
+        for row in rows:
+            record_model_call(ref, row)
+
+
+def finish_run(ref: RunRef, state: RunState, last_seq: int, error: dict[str, Any] | None) -> None:
+    """End the run; its unused numbers go back. After its last event, in the same transaction."""
+    updated = Run.objects.filter(pk=ref.run_id, attempt=ref.attempt, status__in=Run.LIVE).update(
+        status=Run.Status.DONE,
+        state=msgspec.to_builtins(state),
+        turns=state.turn,
+        reason=state.reason or "",
+        error=error,
+        last_seq=last_seq,
+        ended_at=Now(),
+        lease_until=None,
+    )
+    if not updated:
+        raise LeaseLost(ref.run_id)
+    Session.objects.filter(pk=ref.session_id).update(
+        status=Session.Status.ACTIVE,
+        reserved_seq=last_seq,
+        updated_at=Now(),
+        last_message_at=Now(),
+    )
+
+
+def to_moment(at: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC)
+
+
+def images_of(session_id: str, ids: set[str]) -> dict[str, ImagePart]:
+    """Stored images as base64 parts, by attachment id."""
+    rows = Attachment.objects.filter(session_id=session_id, pk__in=ids)
+    return {
+        row.pk: ImagePart(
+            media_type=row.media_type, data=base64.b64encode(bytes(row.data)).decode()
+        )
+        for row in rows
+    }

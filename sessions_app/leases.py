@@ -1,0 +1,115 @@
+"""Who may write to a run: leases, taking over, and words to the owner.
+
+Law: conditional updates by the clock of the database; a taking over raises the
+attempt, so that the loser's appends are refused (migration 0002).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from agentsite.engine.events import Entry, TitleChanged
+from sessions_app import log
+from sessions_app.models import Run, Session, Signal
+
+TAKEN_AT_ONCE = 10
+
+
+def renew_leases(owner: str, run_ids: list[str], seconds: float) -> set[str]:
+    """Extend the leases that this process still holds; returns their run ids."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_run SET lease_until = now() + %s * interval '1 second'"
+            " WHERE id = ANY(%s) AND owner = %s AND status = 'running' RETURNING id",
+            [seconds, run_ids, owner],
+        )
+        return {str(row[0]) for row in cursor.fetchall()}
+
+
+def release_leases(owner: str, run_ids: list[str]) -> None:
+    """Hand runs over: anybody may take them now, and it counts as no loss."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_run SET lease_until = now(), owner = ''"
+            " WHERE id = ANY(%s) AND owner = %s AND status = 'running'",
+            [run_ids, owner],
+        )
+
+
+def take_over(owner: str, seconds: float) -> list[str]:
+    """Claim runs whose lease has run out; returns their ids. In bounded numbers."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_run SET attempt = attempt + 1,"
+            " losses = losses + (owner <> '')::int, owner = %s,"
+            " lease_until = now() + %s * interval '1 second'"
+            " WHERE id IN (SELECT id FROM sessions_app_run WHERE status = 'running'"
+            "  AND lease_until < now() ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED)"
+            " RETURNING id",
+            [owner, seconds, TAKEN_AT_ONCE],
+        )
+        return [str(row[0]) for row in cursor.fetchall()]
+
+
+def request_interrupt(session_id: str) -> str | None:
+    """Ask the owner of the session's live run to stop it; returns the run's id, if any."""
+    with transaction.atomic():
+        run = Run.objects.live().filter(session_id=session_id).only("id").first()
+        if run is None:
+            return None
+        Run.objects.filter(pk=run.pk, cancel_requested_at=None).update(cancel_requested_at=Now())
+        send_signal(run, Signal.Kind.INTERRUPT, {})
+        return str(run.pk)
+
+
+def rename(session_id: str, title: str, at: int) -> Entry | None:
+    """Set a session's title and put it into the log; None when a run's owner does the latter."""
+    with transaction.atomic():
+        session = Session.objects.select_for_update().filter(pk=session_id).first()
+        if session is None:
+            return None
+        Session.objects.filter(pk=session_id).update(title=title, updated_at=Now())
+        return _announce_title(session, title, at)
+
+
+def announce_late_titles(run_id: str, session_id: str, at: int) -> list[Entry]:
+    """Put into the log what a run's owner was asked to announce but ended too early for."""
+    with transaction.atomic():
+        session = Session.objects.select_for_update().filter(pk=session_id).first()
+        signals = take_signals([run_id])
+        if session is None:
+            return []
+        titles = [data["title"] for _, kind, data in signals if kind == Signal.Kind.TITLE]
+        entries = [_announce_title(session, title, at) for title in titles[-1:]]
+        return [entry for entry in entries if entry is not None]
+
+
+def _announce_title(session: Session, title: str, at: int) -> Entry | None:
+    entry = log.append_beside_runs(session.pk, at, TitleChanged(title))
+    if entry is None:
+        run = session.runs.live().get()
+        send_signal(run, Signal.Kind.TITLE, {"title": title})
+    return entry
+
+
+def send_signal(run: Run, kind: Signal.Kind, data: dict[str, Any]) -> None:
+    """Leave a word for the run's owner and wake it. Inside a transaction."""
+    Signal.objects.create(run=run, kind=kind, data=data)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [log.CHANNEL, f"!{run.pk}"])
+
+
+def take_signals(run_ids: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Take the words that wait for these runs: `(run_id, kind, data)` in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM sessions_app_signal WHERE run_id = ANY(%s)"
+            " RETURNING id, run_id, kind, data::text",
+            [run_ids],
+        )
+        rows = sorted(cursor.fetchall())
+    return [(run_id, kind, msgspec.json.decode(data)) for _, run_id, kind, data in rows]

@@ -1,0 +1,112 @@
+"""The event log: append stretches of events, read them back in order.
+
+Law: numbers are given out only from blocks that a committed write has reserved,
+so a number that was sent and died with its process is never given out again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from django.db import connection
+
+from agentsite.engine.events import AnyEvent, Entry
+from sessions_app.models import EventBatch, Run, Session
+
+BLOCK = 4096
+CHANNEL = "agentsite_log"
+NOTIFY_BYTES = 7000
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[Entry]).decode
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Events of one session in order, to be committed together."""
+
+    session_id: str
+    run_id: str | None
+    attempt: int
+    scope_id: str
+    entries: tuple[Entry, ...]
+
+
+def append(stretches: list[Stretch]) -> None:
+    """Insert, and wake the other processes after the commit. Inside a transaction.
+
+    The database refuses a stretch whose attempt is not its run's (`IntegrityError`).
+    """
+    if not stretches:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sessions_app_eventbatch"
+            " (session_id, run_id, attempt, scope_id, first_seq, last_seq, entries)"
+            " SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[],"
+            " %s::bigint[], %s::bigint[], %s::bytea[])",
+            [
+                [stretch.session_id for stretch in stretches],
+                [stretch.run_id for stretch in stretches],
+                [stretch.attempt for stretch in stretches],
+                [stretch.scope_id for stretch in stretches],
+                [stretch.entries[0].seq for stretch in stretches],
+                [stretch.entries[-1].seq for stretch in stretches],
+                [_encode(stretch.entries) for stretch in stretches],
+            ],
+        )
+        for payload in _payloads(stretches):
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+
+
+def _payloads(stretches: list[Stretch]) -> list[str]:
+    """`session:last_seq` words, in as few payloads as the 8,000 byte limit allows."""
+    payloads: list[str] = []
+    words: list[str] = []
+    size = 0
+    for stretch in stretches:
+        word = f"{stretch.session_id}:{stretch.entries[-1].seq}"
+        if size + len(word) > NOTIFY_BYTES:
+            payloads.append(" ".join(words))
+            words, size = [], 0
+        words.append(word)
+        size += len(word) + 1
+    payloads.append(" ".join(words))
+    return payloads
+
+
+def read(session_id: str, after: int, batches: int = 64) -> list[Entry]:
+    """Committed events above `after`, in order, at most so many stretches."""
+    rows = EventBatch.objects.after(session_id, after).values_list("entries", flat=True)
+    return [entry for row in rows[:batches] for entry in _decode(bytes(row)) if entry.seq > after]
+
+
+def first_seq(run_id: str) -> int:
+    """Number of a run's `init`."""
+    return int(Run.objects.values_list("first_seq", flat=True).get(pk=run_id))
+
+
+def reserve(session_id: str) -> int:
+    """Reserve a further block for the live run; returns its last number."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_session SET reserved_seq = reserved_seq + %s"
+            " WHERE id = %s RETURNING reserved_seq",
+            [BLOCK, session_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise Session.DoesNotExist(session_id)
+    return int(row[0])
+
+
+def append_beside_runs(session_id: str, at: int, event: AnyEvent) -> Entry | None:
+    """Append an event of the session itself; None (nothing written) while a run is live.
+
+    A live run holds the numbers, so only its owner can append then. Inside a transaction.
+    """
+    session = Session.objects.select_for_update().filter(pk=session_id).first()
+    if session is None or session.runs.live().exists():
+        return None
+    entry = Entry(session.reserved_seq + 1, at, event)
+    Session.objects.filter(pk=session_id).update(reserved_seq=entry.seq)
+    append([Stretch(session_id, None, 0, session.scope_id, (entry,))])
+    return entry

@@ -1,0 +1,37 @@
+"""Small questions about one session, always within one partition."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sessions_app.models import Run, Session
+
+
+class RunPlace(msgspec.Struct, frozen=True):
+    """Where a run stands in its session's log."""
+
+    run_id: str
+    first_seq: int
+    last_seq: int
+    ended: bool
+
+
+def session_status(session_id: str, scope_id: str) -> str | None:
+    """Status of a session; None for unknown and foreign ones alike."""
+    rows = Session.objects.for_scope(scope_id).filter(pk=session_id)
+    status: str | None = rows.values_list("status", flat=True).first()
+    return status
+
+
+def newest_run(session_id: str, scope_id: str) -> RunPlace | None:
+    """The newest run of a session that is not expired."""
+    run = (
+        Run.objects.for_scope(scope_id)
+        .filter(session_id=session_id)
+        .exclude(session__status=Session.Status.EXPIRED)
+        .order_by("-first_seq")
+        .first()
+    )
+    if run is None:
+        return None
+    return RunPlace(run.pk, run.first_seq, run.last_seq, run.status == Run.Status.DONE)

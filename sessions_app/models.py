@@ -1,0 +1,329 @@
+"""A conversation as rows: session, run, message, tool call, model call, log.
+
+Law: rows of a run are written by the holder of its lease only. Triggers
+(migration 0002) refuse an append whose attempt is not the run's, and the end of a
+run while a call of it has no result. `scope_id` stands on every tenant row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from agentsite.engine.deltas import Usage
+from sessions_app.querysets import (
+    EventBatchQuerySet,
+    MessageQuerySet,
+    ModelCallQuerySet,
+    RunQuerySet,
+    SessionQuerySet,
+)
+
+
+class Metered(models.Model):
+    """Tokens in the disjoint classes of `engine.deltas.Usage`."""
+
+    input = models.BigIntegerField(default=0)
+    cache_read = models.BigIntegerField(default=0)
+    cache_write = models.BigIntegerField(default=0)
+    cache_write_1h = models.BigIntegerField(default=0)
+    output = models.BigIntegerField(default=0)
+    reasoning = models.BigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def metered(self) -> Usage:
+        return Usage(
+            self.input,
+            self.cache_read,
+            self.cache_write,
+            self.cache_write_1h,
+            self.output,
+            self.reasoning,
+        )
+
+
+class Session(Metered):
+    """One conversation of one partition (agent, scope)."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        RUNNING = "running"
+        WAITING = "waiting"
+        IDLE = "idle"
+        EXPIRED = "expired"
+        ARCHIVED = "archived"
+
+    id = models.CharField(primary_key=True, max_length=64)
+    agent = models.CharField(max_length=200)
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    session_type = models.CharField(max_length=20, default="chat")
+    title = models.CharField(max_length=300, default="", blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
+    automation = models.CharField(max_length=200, default="", blank=True)
+    provider = models.CharField(max_length=50, default="", blank=True)
+    model = models.CharField(max_length=200, default="", blank=True)
+    message_count = models.IntegerField(default=0)
+    cost_micros = models.BigIntegerField(default=0)
+    """Known cost of all model calls in micro-dollars."""
+    cost_known = models.BooleanField(default=True)
+    """False as soon as one call had no known price."""
+    reserved_seq = models.BigIntegerField(default=0)
+    """Highest event number ever reserved; numbers above it are free."""
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+    last_message_at = models.DateTimeField(db_default=Now())
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                F("agent"),
+                F("scope_id"),
+                F("updated_at").desc(),
+                F("id").desc(),
+                name="session_partition",
+            ),
+            models.Index(F("updated_at").desc(), F("id").desc(), name="session_recent"),
+            models.Index("status", "last_message_at", name="session_lifecycle"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.id
+
+
+class Run(Metered):
+    """One execution of the loop, from a message or trigger to `done`."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        WAITING = "waiting"
+        DONE = "done"
+
+    LIVE = (Status.RUNNING, Status.WAITING)
+
+    id = models.CharField(primary_key=True, max_length=64)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="runs")
+    agent = models.CharField(max_length=200)
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    agent_version = models.CharField(max_length=50, default="", blank=True)
+    agent_hash = models.CharField(max_length=64, default="", blank=True)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    attempt = models.IntegerField(default=1)
+    """Rises with every taking over; the fence of all appends."""
+    losses = models.IntegerField(default=0)
+    """Attempts that died with their process; a released lease is none."""
+    owner = models.CharField(max_length=64, default="", blank=True)
+    """Id of the host process that holds the lease."""
+    lease_until = models.DateTimeField(null=True, blank=True)
+    state = models.JSONField(default=dict, blank=True)
+    """`engine.steps.RunState`."""
+    request = models.JSONField(default=dict, blank=True)
+    """What the caller asked for besides the message (`host.lifecycle.RunRequest`)."""
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=30, default="", blank=True)
+    error = models.JSONField(null=True, blank=True)
+    cost_micros = models.BigIntegerField(default=0)
+    cost_known = models.BooleanField(default=True)
+    turns = models.IntegerField(default=0)
+    first_seq = models.BigIntegerField(default=0)
+    last_seq = models.BigIntegerField(default=0)
+    """Number of the last committed event."""
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["session"],
+                condition=Q(status__in=["running", "waiting"]),
+                name="one_live_run_per_session",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index("lease_until", condition=Q(status="running"), name="run_lease"),
+            models.Index(F("created_at").desc(), F("id").desc(), name="run_recent"),
+            models.Index("session", "first_seq", name="run_of_session"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Message(models.Model):
+    """One item of history as the model sees it (`engine.messages.Message`).
+
+    Results of tool calls are not messages here: they stand on the `ToolCall`
+    rows of the assistant message and are joined when history is loaded.
+    """
+
+    id = models.CharField(primary_key=True, max_length=80)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="messages")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="messages")
+    attempt = models.IntegerField()
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    position = models.BigIntegerField()
+    """Event number at which the message began: the order of history."""
+    role = models.CharField(max_length=10)
+    parts = models.JSONField()
+    aside = models.TextField(default="", blank=True)
+    """Of a user message: what rode along for the model only (the time, later memory)."""
+    partial = models.BooleanField(default=False)
+    """The answer was cut: by a stop, an error, or a crash."""
+    covers_until = models.BigIntegerField(null=True, blank=True)
+    """Of a summary: positions up to this one are out of the model's view."""
+    created_at = models.DateTimeField()
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["session", "position"], name="message_position"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class ToolCall(models.Model):
+    """One call and its one result; the journal of side effects."""
+
+    class Status(models.TextChoices):
+        HELD = "held"
+        RUNNING = "running"
+        OK = "ok"
+        ERROR = "error"
+        DENIED = "denied"
+        INTERRUPTED = "interrupted"
+        EXPIRED = "expired"
+
+    id = models.CharField(primary_key=True, max_length=64)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="tool_calls")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="tool_calls")
+    attempt = models.IntegerField()
+    message = models.ForeignKey(Message, models.CASCADE, related_name="calls")
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    position = models.IntegerField()
+    """Place among the calls of its message."""
+    name = models.CharField(max_length=200)
+    arguments = models.JSONField(default=dict)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.HELD)
+    result = models.JSONField(null=True, blank=True)
+    """Parts of the whole result (`TextPart`, `ImagePart`)."""
+    widgets = models.JSONField(default=list, blank=True)
+    """Widgets shown by the call: `[{seq, widgetType, data}]`."""
+    running_label = models.CharField(max_length=300, default="", blank=True)
+    completed_label = models.CharField(max_length=300, default="", blank=True)
+    internal = models.BooleanField(default=False)
+    duration_ms = models.IntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    """The intent: set before the call is made."""
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index("run", "status", name="call_of_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.id}"
+
+
+class ModelCall(Metered):
+    """One request to a provider: the metering row. It outlives its session."""
+
+    id = models.BigAutoField(primary_key=True)
+    session_id = models.CharField(max_length=64, db_index=True)
+    run_id = models.CharField(max_length=64, db_index=True)
+    agent = models.CharField(max_length=200)
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    purpose = models.CharField(max_length=12)
+    attempt = models.IntegerField(default=1)
+    turn = models.IntegerField(default=0)
+    provider = models.CharField(max_length=50)
+    model = models.CharField(max_length=200)
+    price = models.JSONField(null=True, blank=True)
+    """Snapshot of the prices used; null when unknown."""
+    cost_micros = models.BigIntegerField(null=True, blank=True)
+    """Micro-dollars; null when the price is unknown."""
+    first_token_ms = models.IntegerField(null=True, blank=True)
+    total_ms = models.IntegerField(null=True, blank=True)
+    error = models.CharField(max_length=20, default="", blank=True)
+    """Kind of the failure, when the call failed."""
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = ModelCallQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(F("created_at").desc(), F("id").desc(), name="modelcall_recent"),
+            models.Index("agent", "scope_id", "created_at", name="modelcall_partition"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model} {self.id}"
+
+
+class EventBatch(models.Model):
+    """A stretch of a session's log: the events that one commit wrote, in order.
+
+    `entries` is the JSON of `list[engine.events.Entry]`.
+    """
+
+    pk = models.CompositePrimaryKey("session_id", "first_seq")
+    session = models.ForeignKey(Session, models.CASCADE, related_name="event_batches")
+    run = models.ForeignKey(Run, models.CASCADE, null=True, related_name="event_batches")
+    attempt = models.IntegerField(default=0)
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
+    entries = models.BinaryField()
+
+    objects = EventBatchQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.session_id} {self.first_seq}-{self.last_seq}"
+
+
+class Attachment(models.Model):
+    """An image that a user sent; messages refer to it by id."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="attachments")
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    name = models.CharField(max_length=300, default="", blank=True)
+    media_type = models.CharField(max_length=100)
+    data = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Signal(models.Model):
+    """A word to the process that owns a run: rows are the truth, NOTIFY only wakes."""
+
+    class Kind(models.TextChoices):
+        INTERRUPT = "interrupt"
+        TITLE = "title"
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, models.CASCADE, related_name="signals")
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    data: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.run_id}"
