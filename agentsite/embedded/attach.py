@@ -47,9 +47,9 @@ class Attachment:
             return
         os.close(self._holder)
         self._holder = None
-        with locked(self._files.start, wait) as free:
+        with locked(self._files.start, wait) as start:
             holders = open_lock(self._files.holders)
-            last = free and try_lock(holders)
+            last = start is not None and try_lock(holders)
             if last:
                 self._files.stop_now.touch()
             os.close(holders)
@@ -76,13 +76,13 @@ def attach(
     files = Files(base)
     try:
         _prepare_base(base)
-        with locked(files.start, patience) as free:
-            if not free:
+        with locked(files.start, patience) as start:
+            if start is None:
                 raise EmbeddedError(
                     f"Another process has been starting the database in {base} for "
                     f"{patience:.0f} s. See {files.log}."
                 )
-            return _join(files, binaries or find_binaries(), namespaces, linger, patience)
+            return _join(files, start, binaries or find_binaries(), namespaces, linger, patience)
     except OSError as problem:
         raise explain(problem, base) from problem
 
@@ -100,7 +100,12 @@ def _prepare_base(base: Path) -> None:
 
 
 def _join(
-    files: Files, binaries: Binaries, namespaces: bool | None, linger: float, patience: float
+    files: Files,
+    start: int,
+    binaries: Binaries,
+    namespaces: bool | None,
+    linger: float,
+    patience: float,
 ) -> Attachment:
     host = socket_directory(files.base, os.geteuid())
     cluster = read_cluster(files)
@@ -109,7 +114,7 @@ def _join(
     try:
         fcntl.flock(holder, fcntl.LOCK_SH)
         files.stop_now.unlink(missing_ok=True)
-        cluster = cluster or make_cluster(files, binaries, identity)
+        cluster = cluster or make_cluster(files, start, binaries, identity)
         check_version(cluster, binaries)
         if host != files.base:
             prepare_folder(host, identity)

@@ -49,8 +49,12 @@ def read_cluster(files: Files) -> Cluster | None:
         raise EmbeddedError(f"{files.made} is damaged ({problem}). Restore {files.base}.") from None
 
 
-def make_cluster(files: Files, binaries: Binaries, identity: Identity) -> Cluster:
-    """Run `initdb`; what a killed one left behind is removed first."""
+def make_cluster(files: Files, start: int, binaries: Binaries, identity: Identity) -> Cluster:
+    """Run `initdb`; what a killed start left behind is removed first.
+
+    `start` is the descriptor of the lock on starting: `initdb` keeps it as long as it runs, so
+    that nobody clears the folder under one whose parent was killed.
+    """
     home = find_home(files.base, identity)
     data = home / "data"
     shutil.rmtree(data, ignore_errors=True)
@@ -62,7 +66,7 @@ def make_cluster(files: Files, binaries: Binaries, identity: Identity) -> Cluste
         [*identity.prefix, programs.folder / "initdb", "-D", data, "-U", "postgres",
          "--auth=trust", "--encoding=UTF8", "--data-checksums", "--no-instructions", *locale],
         capture_output=True, text=True, env=ENVIRONMENT, cwd=home, check=False,
-        **identity.run_as(),
+        pass_fds=(start,), **identity.run_as(),
     )  # fmt: skip
     if ran.returncode != 0:
         shutil.rmtree(data, ignore_errors=True)

@@ -43,10 +43,13 @@ def unlock(descriptor: int) -> None:
 
 
 @contextmanager
-def locked(file: Path, seconds: float) -> Iterator[bool]:
-    """Hold `file` exclusively; yields False when it was not free within `seconds`."""
+def locked(file: Path, seconds: float) -> Iterator[int | None]:
+    """Hold `file` exclusively; yields its descriptor, None when it was not free in `seconds`.
+
+    A child that inherits the descriptor keeps the lock until it ends too.
+    """
     descriptor = open_lock(file)
     try:
-        yield wait_lock(descriptor, seconds)
+        yield descriptor if wait_lock(descriptor, seconds) else None
     finally:
         os.close(descriptor)

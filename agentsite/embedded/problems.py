@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 OTHER_WAYS = "Or set DATABASE_URL to a PostgreSQL server of your own."
+LINE_START = re.compile(r"^\d{4}-\S+ \S+ \S+ \[\d+\] ")
 
 
 class EmbeddedError(Exception):
@@ -21,7 +23,9 @@ def explain(problem: OSError, where: Path) -> EmbeddedError:
             f"{problem.filename or where} cannot be written. Set AGENTSITE_DATA_DIR to a folder "
             f"that can. {OTHER_WAYS}"
         )
-    return EmbeddedError(f"The database folder {where} is not usable: {problem}.")
+    return EmbeddedError(
+        f"The database folder {where} is not usable: {problem}. Set AGENTSITE_DATA_DIR to another."
+    )
 
 
 def disk_is_full(where: Path) -> EmbeddedError:
@@ -36,7 +40,6 @@ def explain_failure(what: str, output: str, log: Path, where: Path) -> EmbeddedE
     """The sentence for a Postgres program that ended: its own last words, and where to read on."""
     if "No space left on device" in output or "Disk quota exceeded" in output:
         return disk_is_full(where)
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL" in line or "error:" in line or "PANIC" in line]
-    last_words = " ".join((telling or lines)[-2:]) or "it said nothing"
+    lines = [LINE_START.sub("", line).strip() for line in output.splitlines()]
+    last_words = " ".join([line for line in lines if line][-3:]) or "it said nothing"
     return EmbeddedError(f"{what}: {last_words} (see {log})")

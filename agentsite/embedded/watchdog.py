@@ -6,6 +6,7 @@ the watchdog is killed the kernel tells the server to stop.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import msgspec
 
 from agentsite.embedded.binaries import ENVIRONMENT
 from agentsite.embedded.fate import die_with_parent
-from agentsite.embedded.layout import Files, Watch
+from agentsite.embedded.layout import Files, Watch, socket_directory
 from agentsite.embedded.locks import locked, open_lock, try_lock, unlock
 
 GLANCE = 0.1
@@ -95,10 +96,14 @@ class Watchdog:
 
     def _end_unused(self) -> bool:
         """Stop, unless somebody is just attaching."""
-        with locked(self.files.start, 1.0) as free:
-            if not free or self._is_used():
+        with locked(self.files.start, 1.0) as start:
+            if start is None or self._is_used():
                 return False
             self._stop()
+            sockets = socket_directory(self.files.base, os.geteuid())
+            if sockets != self.files.base:
+                with contextlib.suppress(OSError):
+                    sockets.rmdir()
         return True
 
     def _stop(self) -> None:
