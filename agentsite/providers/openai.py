@@ -1,0 +1,86 @@
+"""OpenAI, and every server that speaks its wire (Ollama, vLLM, llama.cpp, Groq, Mistral, …).
+
+The Responses API serves OpenAI itself, Chat Completions every other address; `api` overrides.
+Their request and stream mappings are in `openai_responses.py` and `openai_chat.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from agentsite.engine.deltas import Delta
+from agentsite.engine.ports import ModelRequest
+from agentsite.manifest.models import ModelConfig
+from agentsite.providers import clients, openai_chat, openai_responses
+from agentsite.providers.base import ProviderError
+from agentsite.providers.openai_address import BASE_URL, PROVIDER, is_openai, origin_of
+from agentsite.providers.transport import post, require_key, stream_decoded, to_sdk_error
+from agentsite.providers.wire import Decoder
+
+
+class OpenAIModel:
+    """One model of OpenAI or of a compatible server; see `agentsite.engine.ports.Model`."""
+
+    provider = PROVIDER
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.name = config.model
+        self._config = config
+        secret = config.api_key.get_secret_value() if config.api_key else None
+        self._client_name = clients.digest(PROVIDER, config.base_url, secret)
+        self.limit_key = f"{PROVIDER}:{self._client_name}"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
+        """Yield batches of deltas, `Stopped` last. Raises ProviderError."""
+        config = self._config
+        build = prepare_client(config)
+        path = "/responses" if uses_responses(config) else "/chat/completions"
+        body, decoder = to_request(request, config), make_decoder(config)
+        await clients.load("openai", "httpx2")
+        async with clients.lease(self._client_name, build) as client:
+            opened = post(client, path, body, config.timeout)
+            async with aclosing(stream_decoded(opened, decoder, config, to_error)) as batches:
+                async for batch in batches:
+                    yield batch
+
+
+def uses_responses(config: ModelConfig) -> bool:
+    return config.api == "responses" if config.api else is_openai(config)
+
+
+def to_request(request: ModelRequest, config: ModelConfig) -> dict[str, Any]:
+    """Return the body for the API this model uses."""
+    if uses_responses(config):
+        return openai_responses.to_request(request, config)
+    return openai_chat.to_request(request, config)
+
+
+def make_decoder(config: ModelConfig) -> Decoder:
+    kind = openai_responses.ResponsesDecoder if uses_responses(config) else openai_chat.ChatDecoder
+    return kind(PROVIDER, config.model, origin_of(config))
+
+
+def to_error(error: Exception, config: ModelConfig) -> ProviderError:
+    """Map the SDK's and the transport's errors; events inside a 200 are the decoder's."""
+    return to_sdk_error(error, config)
+
+
+def prepare_client(
+    config: ModelConfig,
+) -> Callable[[], tuple[Any, Callable[[], Awaitable[object]]]]:
+    key = require_key(config)
+
+    def build() -> tuple[Any, Callable[[], Awaitable[object]]]:
+        import openai
+
+        client = openai.AsyncOpenAI(
+            api_key=key,
+            base_url=config.base_url or BASE_URL,
+            max_retries=0,
+            http_client=openai.DefaultAioHttpClient(),
+        )
+        return client, client.close
+
+    return build
