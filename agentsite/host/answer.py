@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentsite.engine import steps
 from agentsite.engine.assemble import Assembly
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from agentsite.host.driver import Driver
 
 logger = logging.getLogger(__name__)
+
+NUL, REPLACEMENT = "\x00", "\ufffd"
+"""No text column takes a NUL, and models can write one."""
 
 
 class Meter:
@@ -133,9 +138,10 @@ class Answer:
             return
         provider = self._meter.provider
         self._meter.close(self._assembly.usage)
-        self._message = self._assembly.message(
+        whole = self._assembly.message(
             lambda: new_id("tc"), provider, id=conversation.next_message_id()
         )
+        self._message = _storable(whole)
         self._driver.post(steps.ModelFinished(tuple(map(_plan, self._message.tool_calls))))
 
     def _send(self, batch: tuple[Delta, ...]) -> None:
@@ -148,6 +154,8 @@ class Answer:
             self._driver.announce(self._meter.events)
             self._meter.events = []
         self._meter.saw_delta()
+        if NUL in text:
+            text = text.replace(NUL, REPLACEMENT)
         if thinking and self._driver.conversation.agent.block.expose_thinking:
             self._driver.emit(ThinkingStreamed(thinking))
         if text:
@@ -164,7 +172,7 @@ class Answer:
         driver.spend(self._meter.rows)
         message = self._message
         if partial or message is None:
-            message = self._assembly.partial(id=driver.conversation.next_message_id())
+            message = _storable(self._assembly.partial(id=driver.conversation.next_message_id()))
         else:
             step.add(self._measure())
         if not message.parts:
@@ -207,6 +215,22 @@ class Answer:
         tokens = usage.total - usage.output - usage.reasoning
         window = self._driver.conversation.window
         return ContextMeasured(tokens, window, round(100 * tokens / window, 1))
+
+
+def _storable(message: Message) -> Message:
+    if b"\\u0000" not in msgspec.json.encode(message):
+        return message
+    return msgspec.convert(_without_nul(msgspec.to_builtins(message)), Message)
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace(NUL, REPLACEMENT)
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    return value
 
 
 def _plan(call: ToolCallPart) -> steps.PlannedCall:

@@ -82,7 +82,7 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
         settled=settled,
         turn=turn,
     )
-    told = tuple(
+    told: tuple[AnyEvent, ...] = tuple(
         ToolEnded(call.id, call.name, ok=False, result=UNKNOWN, duration_ms=0, status="interrupted")
         for call in unknown
     )

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from agentsite.engine import steps
-from agentsite.engine.events import TitleChanged
+from agentsite.engine.events import Noticed, TitleChanged
 from agentsite.engine.steps import RunState
 from agentsite.host.agents import ServedAgents
 from agentsite.host.clock import now_ms
@@ -131,6 +131,9 @@ class Runs:
 
     async def _drive(self, driver: Driver, opened: OpenedRun, taken: TakenRun | None) -> RunState:
         if taken is None:
+            notice = driver.conversation.bundle.notice
+            if notice is not None:
+                driver.announce([Noticed(notice)])
             return await driver.drive(steps.Begun())
         await self._journal.commit(driver.log, taken.greeting, taken.write)
         if opened.turn is not None:
