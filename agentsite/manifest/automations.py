@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import Field, SecretStr, Strict, field_validator, model_validator
 
-from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Text, Url
+from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Some, Text, Url
 from agentsite.manifest.markdown import parse_page, split_sections, strip_label, take_line
 from agentsite.manifest.reader import Entry, Reader
 
@@ -54,7 +54,7 @@ class Target(CamelModel):
 
 
 class DeliveryBlock(CamelModel):
-    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    targets: Annotated[tuple[Target, ...], Some]
     include_result: Flag = True
     template: Text | None = None
 
@@ -63,7 +63,7 @@ class FailureAlert(CamelModel):
     after: Positive = 1
     """Failures in a row."""
     cooldown_minutes: Annotated[float, Strict(), Field(ge=0)] = 60
-    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    targets: Annotated[tuple[Target, ...], Some]
 
 
 class WebhookAuth(CamelModel):

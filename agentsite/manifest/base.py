@@ -31,6 +31,16 @@ def require_http(url: str) -> str:
 Url = Annotated[str, AfterValidator(require_http)]
 
 
+def require_some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Pass a list with something in it through; pydantic's own rule miscounts broken items."""
+    if not values:
+        raise ValueError("must not be empty")
+    return values
+
+
+Some = AfterValidator(require_some)
+
+
 def is_comment(key: object) -> bool:
     """Tell whether a key of a manifest file is a comment."""
     return isinstance(key, str) and (key == "$schema" or key.startswith("x-"))

@@ -46,7 +46,7 @@ def merge_environment(root: Path, env: Mapping[str, str], *, production: bool) -
 class Resolver:
     """Replaces `env:NAME` in the strings of one load, and remembers what it handed out."""
 
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     problems: list[Problem] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set, repr=False)
     unresolved: set[tuple[str, str]] = field(default_factory=set)

@@ -91,8 +91,9 @@ def translate(
     """
     found = []
     for detail in error.errors(include_url=False, include_input=False, include_context=False):
-        location, holder = trace(model, detail["loc"])
-        if detail["type"] == "extra_forbidden":
+        unknown = detail["type"] == "extra_forbidden"
+        location, holder = trace(model, detail["loc"][:-1] if unknown else detail["loc"])
+        if unknown:
             name = str(detail["loc"][-1])
             message = f'unknown key "{name}"{suggest(name, known_keys(holder))}'
             location = [*location, name]
@@ -123,7 +124,7 @@ def descend(annotation: Any, element: int | str) -> Any:
     """Return the annotation one step down, or None when there is no such step."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for name, field in annotation.model_fields.items():
-            if element in (name, field.alias):
+            if element == (field.alias or name):
                 return field.annotation
         return None
     origin, arguments = get_origin(annotation), get_args(annotation)

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.loader import MANIFEST, load
+from agentsite.manifest.packages import FOLDERS, REFUSED_FOLDERS
 from agentsite.manifest.problems import ManifestError
 from agentsite.manifest.reader import IGNORED
 
 EnvReader = Callable[[], Mapping[str, str]]
 Stamp = tuple[tuple[str, int, int], ...]
+KNOWN = frozenset((MANIFEST, ".env", *FOLDERS, *REFUSED_FOLDERS))
 PAUSE = 1.0
 """Seconds between two looks at the tree."""
 
@@ -134,18 +136,19 @@ class Agents:
 
 
 def take_stamp(folders: tuple[Path, ...]) -> Stamp:
-    """Return path, time and size of every file an agent may be made of."""
-    return tuple(sorted(line for folder in folders for line in walk(os.fspath(folder))))
+    """Return path, time and size of every file an agent is made of, and of no others."""
+    return tuple(sorted(line for folder in folders for line in walk(os.fspath(folder), KNOWN)))
 
 
-def walk(folder: str) -> Iterator[tuple[str, int, int]]:
+def walk(folder: str, only: frozenset[str] | None = None) -> Iterator[tuple[str, int, int]]:
     try:
         with os.scandir(folder) as found:
             entries = list(found)
     except OSError:
         return
     for entry in entries:
-        if entry.name in IGNORED or (entry.name.startswith(".") and entry.name != ".env"):
+        hidden = entry.name in IGNORED or entry.name.startswith(".")
+        if entry.name not in only if only else hidden:
             continue
         try:
             if entry.is_dir():

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator, model_validator
 
-from agentsite.manifest.base import Count, Positive, SnakeModel, Text
+from agentsite.manifest.base import Count, Positive, SnakeModel, Some, Text
 
 ScriptedErrorKind = Literal[
     "rate_limited", "server", "timeout", "auth", "bad_request", "context_overflow"
@@ -107,7 +107,7 @@ class Script(SnakeModel):
     """The replies of one file `scripts/<name>.json`."""
 
     name: Text
-    replies: Annotated[tuple[Reply, ...], Field(min_length=1)]
+    replies: Annotated[tuple[Reply, ...], Some]
 
     @model_validator(mode="after")
     def check_fallback(self) -> Script:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator, model_validator
 
-from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Text
+from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Some, Text
 from agentsite.manifest.reader import Reader
 
 KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -31,7 +31,7 @@ class FieldSpec(CamelModel):
     description: str = ""
     min: Annotated[float, Strict()] | None = None
     max: Annotated[float, Strict()] | None = None
-    values: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    values: Annotated[tuple[Text, ...], Some] | None = None
     item: FieldSpec | None = None
     fields: dict[str, FieldSpec] | None = None
     store: Text | None = None

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import Field, field_validator
 
-from agentsite.manifest.base import CamelModel, Flag, Positive, Text
+from agentsite.manifest.base import CamelModel, Flag, Positive, Some, Text
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Confirm = Literal[False, True, "review", "never"]
@@ -67,7 +67,7 @@ class ToolManifest(CamelModel):
     params: dict[str, str] = Field(default_factory=dict)
     data: Any = None
     headers: dict[str, str] = Field(default_factory=dict)
-    steps: Annotated[tuple[Step, ...], Field(min_length=1)] | None = None
+    steps: Annotated[tuple[Step, ...], Some] | None = None
     merge: Text | None = None
 
     @field_validator("confirm", mode="before")
