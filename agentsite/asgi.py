@@ -1,8 +1,8 @@
 """The ASGI application: static files, then Django, and what starts and ends with the server.
 
 Law: each module in `settings.LIFESPAN` has coroutines `startup()` and `shutdown()`, and a plain
-`stopping()` that is called when the end begins, while answers are still open. A startup that
-fails stops the server; shutdowns run in reverse, all of them, whatever one of them raises.
+`stopping(grace)`, called when the end begins, with the seconds that open answers have left. A
+startup that fails stops the server; shutdowns run in reverse, all, whatever one of them raises.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import os
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
 
@@ -59,10 +59,10 @@ class Lifespan:
             await module.startup()
             self.started.append(module)
 
-    def announce_stop(self) -> None:
-        """Tell every module that the end begins; called on the event loop."""
+    def announce_stop(self, grace: float) -> None:
+        """Tell every module that answers have `grace` seconds left; called on the event loop."""
         for module in reversed(self.started):
-            module.stopping()
+            module.stopping(grace)
 
     async def stop(self) -> None:
         """Stop what was started, last first."""
@@ -74,4 +74,4 @@ class Lifespan:
                 log.exception("%s did not shut down cleanly.", module.__name__)
 
 
-application = Lifespan(StaticFiles(get_asgi_application()))
+application = Lifespan(StaticFiles(cast("App", get_asgi_application())))

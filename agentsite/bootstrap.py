@@ -131,7 +131,8 @@ def stamp(own: Path, lock: Path) -> Path:
 
 def install(own: Path, locks: list[Path]) -> None:
     """Make the environment and install the lock file, every archive checked by its hash."""
-    outer = sys._base_executable if Path(sys.prefix).resolve() == own.resolve() else sys.executable
+    inside = Path(sys.prefix).resolve() == own.resolve()
+    outer = str(getattr(sys, "_base_executable", "python3")) if inside else sys.executable
     say(f"Preparing {own} (once; a minute or two) ...")
     if not (own / "bin" / "python").exists():
         # Without ensurepip, which many systems leave out: the outer pip installs into it.

@@ -7,7 +7,7 @@ served before Django (`statics.py`), so whitenoise's middleware is not in the li
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.conf import settings
@@ -20,6 +20,8 @@ from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
@@ -29,9 +31,10 @@ class InPlace(MiddlewareMixin):
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         before = getattr(self, "process_request", None)
-        early: HttpResponseBase | None = before(request) if before else None
-        response: HttpResponseBase = early or await self.get_response(request)
         after = getattr(self, "process_response", None)
+        response: HttpResponseBase | None = before(request) if before else None
+        if response is None:
+            response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
         return after(request, response) if after else response
 
 

@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
         """Tell the application first: it ends its streams instead of being waited for."""
         from agentsite.asgi import application
 
-        application.announce_stop()
+        application.announce_stop(self.config.timeout_graceful_shutdown or 0)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

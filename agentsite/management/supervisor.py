@@ -63,7 +63,7 @@ class Child:
         """Note that it ended; seconds until it is started again."""
         lasted = time.monotonic() - self.began
         self.failures = 0 if lasted > STABLE_SECONDS else self.failures + 1
-        wait = min(SLOWEST_RESTART, 0.25 * 2**self.failures)
+        wait = min(SLOWEST_RESTART, 0.25 * 2.0**self.failures)
         self.process = None
         self.due = time.monotonic() + wait
         return wait

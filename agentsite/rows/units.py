@@ -11,7 +11,7 @@ import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from django.conf import settings
 from django.db import connections
@@ -36,8 +36,14 @@ async def close_units() -> None:
     if _threads.cache_info().currsize:
         await asyncio.to_thread(_threads().shutdown)
         _threads.cache_clear()
+    close_pools()
+
+
+def close_pools() -> None:
+    """End the connection pools of this process; the next query makes new ones."""
     for connection in connections.all(initialized_only=True):
-        connection.close_pool()
+        connection.close()
+        cast("Any", connection).close_pool()
 
 
 @cache

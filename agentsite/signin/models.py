@@ -10,7 +10,7 @@ import secrets
 from datetime import timedelta
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, User
+from django.contrib.auth.models import User
 from django.db import models
 from django.utils import timezone
 
@@ -18,7 +18,7 @@ from django.utils import timezone
 class SignInLinkQuerySet(models.QuerySet["SignInLink"]):
     """Links in numbers."""
 
-    def issue(self, user: AbstractBaseUser) -> str:
+    def issue(self, user: User) -> str:
         """Make a link for `user` and return its token, which is stored nowhere."""
         token = secrets.token_urlsafe(32)
         expires = timezone.now() + timedelta(seconds=settings.SIGN_IN_LINK_SECONDS)

@@ -10,12 +10,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from agentsite.embedded import EmbeddedError, attach
 from agentsite.management.preparation import apply_migrations, first_sign_in
 from agentsite.management.serve import GRACE_IN_TERMINAL
 from agentsite.management.supervisor import Supervisor, command_child
+from agentsite.rows.units import close_pools
 
 
 class Command(BaseCommand):
@@ -63,8 +64,7 @@ class Command(BaseCommand):
             reason = str(problem).strip()
             raise CommandError(f"The database does not let us in: {reason}") from None
         finally:
-            connection.close()
-            connection.close_pool()
+            close_pools()
 
     def _announce(self, token: str | None) -> None:
         shown = f"[{settings.HOST}]" if ":" in settings.HOST else settings.HOST
