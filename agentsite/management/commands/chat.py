@@ -12,7 +12,11 @@ from agentsite.management.terminal.client import ChatClient
 from agentsite.management.terminal.conversation import Conversation
 from agentsite.management.terminal.screen import Screen
 
-FAILED = {"error", "lost", "refused"}
+FAILED = {
+    "error": "The run failed.",
+    "lost": "No answer. Is a server running at {url}? Start one with: python manage.py up",
+    "refused": "The server did not take the message.",
+}
 LEAVE = {"/exit", "/quit"}
 
 
@@ -39,8 +43,9 @@ class Command(BaseCommand):
         )
         try:
             if options["message"]:
-                if conversation.send(" ".join(options["message"])) in FAILED:
-                    raise CommandError(f"No answer. Is a server running at {client.url}?")
+                outcome = conversation.send(" ".join(options["message"]))
+                if outcome in FAILED:
+                    raise CommandError(FAILED[outcome].format(url=client.url))
             else:
                 converse(conversation, console)
         finally:
