@@ -33,10 +33,11 @@ SPARE_SCRIPT = Script.model_validate(
     {
         "name": "offline",
         "replies": [
+            {"when": {"user": "^USER: "}, "text": "Offline conversation"},
             {
                 "text": "No model is connected and this agent has no scripts to play offline. "
                 "Set `ANTHROPIC_API_KEY`, `OPENAI_API_KEY` or `GOOGLE_API_KEY` and start again."
-            }
+            },
         ],
     }
 )

@@ -89,6 +89,15 @@ def test_other_questions(bundle: Bundle, user: str, answers: int, part: str) -> 
     assert part in replies[-1].text
 
 
+@pytest.mark.parametrize(
+    ("user", "title"),
+    [("Where is my order 1042?", "Where order 1042 is"), ("Hm", "A question to the support desk")],
+)
+def test_titles_are_asked_for_with_the_conversation(bundle: Bundle, user: str, title: str) -> None:
+    (reply,) = play(bundle, f"USER: {user}\n\nASSISTANT: Your refund for 1057 is on its way.")
+    assert reply.text == title
+
+
 def test_skills_named_by_the_script_exist(bundle: Bundle) -> None:
     named = {
         call.arguments["skill"]
