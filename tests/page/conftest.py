@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from django.test import RequestFactory
@@ -60,8 +59,9 @@ def browser(server: FakeApi) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One profile for all tabs of a module, so that the scripts are fetched once."""
     context = browser.new_context(viewport={"width": 1200, "height": 800}, locale="en-GB")
     yield context
     context.close()
@@ -82,11 +82,6 @@ def page(api: FakeApi, context: BrowserContext) -> Iterator[Page]:
         ),
     )
     yield page
+    page.close()
     expected = "Failed to load resource"  # Chromium's line for a refusal that a test scripted
     assert [line for line in complaints if not line.startswith(expected)] == []
-
-
-@pytest.fixture
-def shots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a test leaves its pictures."""
-    return tmp_path_factory.mktemp("shots")

@@ -145,7 +145,9 @@ class FakeApi:
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/static"):
-            return await handler(request)
+            answer = await handler(request)
+            answer.headers["Cache-Control"] = "max-age=600"
+            return answer
         body = await request.json() if request.body_exists else None
         self.requests.append((request.method, request.path, dict(request.headers), body))
         if refused := self.refusals[request.method, request.path]:
@@ -216,10 +218,10 @@ class FakeApi:
         self, request: web.Request, session: FakeSession, after: int, ends: bool
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
         self.streams.add(response)
-        await response.write(b": keepalive\n\n")
         try:
+            await response.prepare(request)
+            await response.write(b": keepalive\n\n")
             while True:
                 async with session.changed:
                     while not session.log or session.log[-1][0] <= after:
@@ -230,6 +232,8 @@ class FakeApi:
                     after = seq
                     if ends and event == "done":
                         return response
+        except ConnectionResetError:  # the reader left; the run goes on
+            return response
         finally:
             self.streams.discard(response)
 

@@ -120,6 +120,7 @@ def test_a_closed_tab_stops_nothing(api: FakeApi, page: Page, context: BrowserCo
     later = context.new_page()
     later.goto(address)
     expect(answers(later)).to_contain_text("Still here.")
+    later.close()
 
 
 def test_an_unknown_session_is_said_to_be_unknown(api: FakeApi, page: Page) -> None:

@@ -13,7 +13,7 @@ export class ApiError extends Error {
 }
 
 /** Raised when no answer came at all: the server may or may not have seen the request. */
-export class Unreachable extends Error {
+class Unreachable extends Error {
   constructor() {
     super("The server cannot be reached.");
     this.code = "unreachable";

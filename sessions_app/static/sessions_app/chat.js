@@ -64,10 +64,8 @@ const transcript = new Transcript(byId("transcript"), page);
 const sessions = new SessionList({
   open: visit,
   gone: (id) => id === conversation.state.sessionId && startNew(),
+  renamed: (id, title) => id === conversation.state.sessionId && conversation.retitle(title),
 });
-sessions.renamed = (id, title) => {
-  if (id === conversation.state.sessionId) byId("title").textContent = title;
-};
 
 function visit(id) {
   drawer.close();
@@ -105,7 +103,10 @@ const draw = perFrame((state, view) => {
   follower.keep();
 });
 
-const statusOf = (state) => (state.run === null ? "active" : state.run.status);
+const statusOf = (state) => {
+  if (state.interactions.length > 0) return "waiting";
+  return state.run === null ? "active" : state.run.status;
+};
 
 conversation.listen((state, view, frame) => {
   draw(state, view);

@@ -113,6 +113,11 @@ export class Conversation {
     this.#arrange();
   }
 
+  retitle(title) {
+    this.state = { ...this.state, title };
+    this.#tell();
+  }
+
   withdraw() {
     this.state = { ...this.state, outgoing: null };
     this.#tell();

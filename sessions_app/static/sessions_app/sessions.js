@@ -11,6 +11,7 @@ export class SessionList {
   #items = [];
   #cursor = null;
   #current = null;
+  #told = { title: null, status: null }; // of the open session
   #search = null; // aborts the request of an older search
   #timer = null;
   #list = byId("sessions");
@@ -18,10 +19,11 @@ export class SessionList {
   #more = byId("more-sessions");
   #query = byId("search");
 
-  /** `open(id)` and `gone(id)` are called when the person chose or deleted a session. */
-  constructor({ open, gone }) {
+  /** `open(id)`, `gone(id)`, `renamed(id, title)`: what the person did with a session. */
+  constructor({ open, gone, renamed }) {
     this.open = open;
     this.gone = gone;
+    this.renamed = renamed;
     this.#more.addEventListener("click", () => this.#load(this.#cursor));
     this.#query.addEventListener("input", () => {
       clearTimeout(this.#timer);
@@ -42,22 +44,18 @@ export class SessionList {
       const page = await api.listSessions({ q, cursor, limit: 50 }, signal);
       this.#items = cursor === null ? page.sessions : [...this.#items, ...page.sessions];
       this.#cursor = page.nextCursor ?? null;
-      this.#said.textContent = this.#items.length > 0 ? "" : q ? "Nothing found." : "No sessions yet.";
       this.#draw();
     } catch (error) {
       if (error.name !== "AbortError") this.#said.textContent = `Not loaded: ${error.message}`;
     }
   }
 
-  /** Mark the open session and keep its line current without asking the server. */
-  mark(id, { title = null, status = null } = {}) {
-    const item = this.#items.find((session) => session.id === id);
-    const same = item && (title === null || item.title === title) && (status === null || item.status === status);
-    if (id === this.#current && (same || !item)) return;
+  /** Mark the open session. What its log says of it is newer than any list. */
+  mark(id, told) {
+    const { title, status } = this.#told;
+    if (id === this.#current && title === told.title && status === told.status) return;
     this.#current = id;
-    this.#items = this.#items.map((session) =>
-      session.id === id ? { ...session, title: title ?? session.title, status: status ?? session.status } : session,
-    );
+    this.#told = told;
     this.#draw();
   }
 
@@ -73,37 +71,46 @@ export class SessionList {
       h("section", {}, h("h2", {}, day), h("ul", {}, items.map((item) => this.#line(item)))),
     );
     this.#list.replaceChildren(...nodes);
+    const nothing = this.#query.value.trim() ? "Nothing found." : "No sessions yet.";
+    this.#said.textContent = nodes.length > 0 ? "" : nothing;
     this.#more.hidden = this.#cursor === null;
   }
 
   #line(session) {
-    const title = session.title || "New conversation";
-    const state = BUSY[session.status] ?? null;
+    const current = session.id === this.#current;
+    const title = (current && this.#told.title) || session.title || "New conversation";
+    const status = (current && this.#told.status) || session.status;
+    const state = BUSY[status] ?? null;
     const go = (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
       this.open(session.id);
     };
-    const current = session.id === this.#current;
     const row = h(
       "li",
       { class: "session" },
       h(
         "a",
         { href: addressOf(session.id), onclick: go, "aria-current": current ? "page" : null, title },
-        state ? h("span", { class: "dot", dataset: { status: session.status } }, h("span", { class: "sr" }, `${state}: `)) : null,
+        state ? h("span", { class: "dot", dataset: { status } }, h("span", { class: "sr" }, `${state}: `)) : null,
         h("span", {}, title),
       ),
-      iconButton(`Rename ${title}`, "pencil", { onclick: () => this.#rename(session, row) }),
-      iconButton(`Delete ${title}`, "trash", { onclick: () => this.#confirmDelete(session) }),
+      h(
+        "div",
+        { class: "session-tools" },
+        iconButton(`Rename ${title}`, "pencil", { onclick: () => this.#rename({ ...session, title }, row) }),
+        iconButton(`Delete ${title}`, "trash", { onclick: () => this.#confirmDelete(session) }),
+      ),
     );
     return row;
   }
 
   #rename(session, row) {
     const input = h("input", { type: "text", value: session.title ?? "", maxlength: "200", "aria-label": "Title" });
+    let over = false; // taking the field away blurs it, which would finish a second time
     const finish = async (save) => {
-      if (!form.isConnected) return;
+      if (over) return;
+      over = true;
       const title = input.value.trim();
       form.replaceWith(row);
       if (!save || title === "" || title === session.title) return;
@@ -111,7 +118,7 @@ export class SessionList {
         await api.renameSession(session.id, title);
         this.#items = this.#items.map((item) => (item.id === session.id ? { ...item, title } : item));
         this.#draw();
-        this.renamed?.(session.id, title);
+        this.renamed(session.id, title);
       } catch (error) {
         this.#said.textContent = `Not renamed: ${error.message}`;
       }

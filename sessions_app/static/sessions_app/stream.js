@@ -26,7 +26,7 @@ export async function* readFrames(response, signal) {
   }
 }
 
-export function parseFrame(text) {
+function parseFrame(text) {
   const fields = { id: null, event: "message", data: null };
   for (const line of text.split("\n")) {
     const colon = line.indexOf(":");
@@ -53,7 +53,7 @@ function withLimit(reading, signal) {
 }
 
 /** Whether asking again makes sense: no answer at all, or a server that is starting or busy. */
-export function isPassing(error) {
+function isPassing(error) {
   return !(error instanceof ApiError) || error.status === 429 || error.status >= 500;
 }
 
