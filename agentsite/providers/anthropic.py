@@ -6,6 +6,7 @@ blocks go back signed as they came; a tool loop that another vendor began runs w
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -26,7 +27,14 @@ from agentsite.providers.history import (
     require_data,
     tools_used,
 )
-from agentsite.providers.transport import post, require_key, stream_decoded, to_sdk_error
+from agentsite.providers.transport import (
+    Read,
+    post,
+    read_slowly,
+    require_key,
+    stream_decoded,
+    to_sdk_error,
+)
 
 PROVIDER = "anthropic"
 BASE_URL = "https://api.anthropic.com"
@@ -62,7 +70,7 @@ class AnthropicModel:
         await clients.load("anthropic", "httpx2")
         async with clients.lease(self._client_name, build) as client:
             if config.region:
-                opened = open_bedrock(client, body)
+                opened = open_bedrock(client, body, config.timeout)
             else:
                 opened = post(client, "/v1/messages", body, config.timeout)
             async with aclosing(stream_decoded(opened, decoder, config, to_error)) as batches:
@@ -123,16 +131,17 @@ def prepare_bedrock(
 
 
 @asynccontextmanager
-async def open_bedrock(client: Any, body: dict[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
+async def open_bedrock(client: Any, body: dict[str, Any], seconds: float) -> AsyncIterator[Read]:
     """Lend Bedrock's events in the form of the direct wire: its own framing is binary."""
-    stream = await client.messages.create(**body)
+    async with asyncio.timeout(seconds):
+        stream = await client.messages.create(**body)
 
     async def frames() -> AsyncIterator[bytes]:
         async for event in stream:
             yield b"data: " + event.model_dump_json().encode() + b"\n\n"
 
     try:
-        yield frames()
+        yield read_slowly(frames(), seconds)
     finally:
         await stream.close()
 

@@ -29,7 +29,13 @@ from agentsite.providers import clients
 from agentsite.providers.base import ProviderError, classify, read_error_body, text_of
 from agentsite.providers.google_stream import PROVIDER, GoogleDecoder, read_retry_info
 from agentsite.providers.history import NO_TEXT, echo_of, plain_text, require_data
-from agentsite.providers.transport import require_key, silence_error, stream_decoded
+from agentsite.providers.transport import (
+    Read,
+    SilenceGuard,
+    require_key,
+    silence_error,
+    stream_decoded,
+)
 
 _NO_SIGNATURE = "skip_thought_signature_validator"
 _VERSION = re.compile(r"gemini-(\d+)")
@@ -104,8 +110,8 @@ def prepare_client(
 @asynccontextmanager
 async def open_stream(
     client: Any, path: str, body: dict[str, Any], seconds: float
-) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Send `body` and lend the bytes that come back.
+) -> AsyncIterator[Read]:
+    """Send `body` and lend the function that reads what comes back.
 
     The SDK has no public raw stream: its own one builds pydantic objects (90 us a delta) and
     knows only a limit for the whole call. So its client builds, signs and sends the request,
@@ -116,17 +122,11 @@ async def open_stream(
     async with asyncio.timeout(seconds):
         response = (await api._async_request(sent, None, stream=True)).response_stream
 
-    async def chunks() -> AsyncIterator[bytes]:
-        while True:
-            async with asyncio.timeout(seconds):
-                chunk = await response.content.readany()
-            if not chunk:
-                return
-            yield chunk
-
+    guard = SilenceGuard(response.content, seconds)
     try:
-        yield chunks()
+        yield guard.read
     finally:
+        guard.stop()
         response.release()
 
 

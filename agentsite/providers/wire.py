@@ -6,9 +6,7 @@ is always handed out first, and only then the failure raised.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
@@ -16,9 +14,6 @@ from agentsite.engine.deltas import Delta, Stopped, StopReason
 from agentsite.engine.ports import ErrorKind
 from agentsite.providers.base import ProviderError
 from agentsite.providers.sse import EventTooLarge, SseSplitter
-
-_TAIL_SECONDS = 1.0
-"""How long a response may take to end once its answer is complete."""
 
 
 class Decoder(ABC):
@@ -97,30 +92,3 @@ class Decoder(ABC):
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-
-async def read_batches(
-    chunks: AsyncIterator[bytes], decoder: Decoder
-) -> AsyncGenerator[tuple[Delta, ...]]:
-    """Yield one batch per read that brought deltas, `Stopped` last. Raises ProviderError.
-
-    After `Stopped` the rest of the response is read, so that its connection can be used again;
-    a failure there is of no interest.
-    """
-    feed = decoder.feed
-    async for chunk in chunks:
-        batch = feed(chunk)
-        if batch:
-            yield batch
-            decoder.raise_pending()
-            if decoder.stopped:
-                break
-    if decoder.stopped:
-        async with asyncio.timeout(_TAIL_SECONDS):
-            async for _ in chunks:
-                pass
-        return
-    batch = decoder.finish()
-    if batch:
-        yield batch
-        decoder.raise_pending()
