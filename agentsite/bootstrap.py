@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from importlib import reload
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
@@ -42,10 +43,11 @@ def run(root: Path, argv: list[str]) -> None:
 def settings_of_up(options: list[str]) -> dict[str, str]:
     """The options of `up` that are settings, by their names in the environment."""
     found = {"AGENT_ENV": "production"} if "--production" in options else {}
-    pairs = [part for option in options for part in option.split("=", 1)]
-    for option, name in (("--host", "HOST"), ("--port", "PORT")):
-        if option in pairs[:-1]:
-            found[name] = pairs[pairs.index(option) + 1]
+    names = {"--host": "HOST", "--port": "PORT"}
+    words = [word for option in options for word in option.split("=", 1)]
+    for option, value in pairwise(words):
+        if option in names:
+            found[names[option]] = value
     return found
 
 

@@ -7,8 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,8 @@ import pytest
 
 from agentsite.embedded.identity import NOBODYS_ROOT
 from agentsite.embedded.layout import fingerprint
+from tests.processes import all_gone
 
-PAUSE = threading.Event()
 HOLDER = Path(__file__).with_name("holder.py")
 ORDINARY = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
 AS_ROOT = {"namespace": ([], {}), "nobody": ([], {"namespaces": False}), "ordinary": (ORDINARY, {})}
@@ -86,16 +84,6 @@ class Holder:
             pipe.close()
 
 
-def within(seconds: float, holds: Callable[[], object]) -> bool:
-    """Whether something outside this process comes true in time (the kernel tells nobody)."""
-    until = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > until:
-            return False
-        PAUSE.wait(0.02)
-    return True
-
-
 @pytest.fixture
 def hold() -> Iterator[Callable[..., Holder]]:
     """Start holders; they are ended, and their servers gone, after the test."""
@@ -110,7 +98,7 @@ def hold() -> Iterator[Callable[..., Holder]]:
     servers = [server for holder in holders for server in living_server(holder)]
     for holder in holders:
         holder.close()
-    assert not psutil.wait_procs(servers, timeout=20)[1]
+    assert all_gone(servers, 20)
     for holder in holders:
         shutil.rmtree(NOBODYS_ROOT / fingerprint(holder.base), ignore_errors=True)
 

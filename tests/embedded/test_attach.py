@@ -11,7 +11,8 @@ import psutil
 import psycopg
 import pytest
 
-from tests.embedded.conftest import Holder, within
+from tests.embedded.conftest import Holder
+from tests.processes import all_gone, lives, within
 
 Hold = Callable[..., Holder]
 
@@ -23,7 +24,7 @@ def test_data_survive_a_restart_and_nothing_runs_in_between(
     first.ask("CREATE TABLE kept AS SELECT 'ä' AS word")
     server = first.postmaster()
     first.release()
-    assert not server.is_running()
+    assert not lives(server)
     again = hold(base, face)
     assert again.ask("SELECT upper(word) FROM kept") == "Ä"
 
@@ -34,9 +35,9 @@ def test_five_starts_at_once_share_one_server(hold: Hold, base: Path, face: str)
     server = holders[0].postmaster()
     for holder in holders[:4]:
         holder.release()
-    assert server.is_running()
+    assert lives(server)
     holders[4].release()
-    assert not server.is_running()
+    assert not lives(server)
 
 
 def test_killed_users_leave_no_process_and_no_damage(hold: Hold, base: Path, face: str) -> None:
@@ -48,7 +49,7 @@ def test_killed_users_leave_no_process_and_no_damage(hold: Hold, base: Path, fac
     assert watchdog is not None
     for holder in holders:
         holder.process.send_signal(signal.SIGKILL)
-    assert not psutil.wait_procs([server, watchdog], timeout=20)[1]
+    assert all_gone([server, watchdog], 20)
     assert hold(base, face).ask("SELECT count(*) FROM kept") == 1000
 
 
@@ -71,7 +72,7 @@ def test_two_checkouts_do_not_meet(hold: Hold, tmp_path: Path, face: str) -> Non
     assert here.answer()["host"] != there.answer()["host"]
     server = here.postmaster()
     there.release()
-    assert server.is_running()
+    assert lives(server)
 
 
 def test_crashed_server_comes_back_with_its_rows(hold: Hold, base: Path, face: str) -> None:
@@ -79,7 +80,7 @@ def test_crashed_server_comes_back_with_its_rows(hold: Hold, base: Path, face: s
     holder.ask("CREATE TABLE kept AS SELECT 7 AS n")
     crashed = holder.postmaster()
     crashed.kill()
-    crashed.wait()
+    assert all_gone([crashed], 20)
 
     def is_back() -> bool:
         try:
@@ -97,7 +98,7 @@ def test_killed_watchdog_takes_the_server_along(hold: Hold, base: Path, face: st
     watchdog = server.parent()
     assert watchdog is not None
     watchdog.kill()
-    server.wait(20)
+    assert all_gone([server], 20)
     assert hold(base, face).ask("SELECT n FROM kept") == 7
 
 
