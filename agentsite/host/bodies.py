@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from agentsite.host.errors import Refusal
+from agentsite.host.errors import Refusal, unknown_field
 
 MAX_MESSAGE = 200_000
 MAX_IMAGES = 5
@@ -132,9 +131,7 @@ def parse_chat(raw: bytes) -> ChatBody:
     payload = parse_json(raw)
     for key in payload:
         if key not in ALIASES and key not in ChatBody.model_fields:
-            near = difflib.get_close_matches(key, [*ChatBody.model_fields, *ALIASES], 1)
-            hint = f' Did you mean "{near[0]}"?' if near else ""
-            raise Refusal(400, "unknown_field", f'"{key}" is not a known field.{hint}')
+            raise unknown_field(key, [*ChatBody.model_fields, *ALIASES])
     try:
         body = ChatBody.model_validate(_unify(payload))
     except ValidationError as error:

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec
 
-from django.http import HttpRequest
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from agentsite.host.clock import new_id
@@ -38,22 +39,31 @@ def api(*methods: str) -> Callable[[View[P]], View[P]]:
                     allow = {"Allow": ", ".join(methods)}
                     raise Refusal(405, "method_not_allowed", text, headers=allow)
                 return await view(request, *args, **kwargs)
-            except Refusal as refusal:
-                return refusal.response()
-            except ManifestError:
-                logger.exception("the agent cannot be loaded")
-                text = "The agent's files have errors; `manage.py validate` lists them."
-                return error_response(503, "agent_unavailable", text)
-            except Exception:
-                reference = new_id("err")
-                logger.exception("request failed, reference %s", reference)
-                text = "Something went wrong on our side. Quote the reference to the operators."
-                return error_response(500, "internal", text, {"reference": reference})
+            except Exception as error:  # noqa: BLE001 - an edge; `explain` logs it
+                return explain(error)
 
         answer.csrf_exempt = True  # type: ignore[attr-defined]  # Django's own way to say it
         return answer
 
     return decorate
+
+
+def explain(error: Exception) -> JsonResponse:
+    """What a caller is told of an error, and what the operators find in the log."""
+    if isinstance(error, Refusal):
+        return error.response()
+    if isinstance(error, ManifestError):
+        logger.error("the agent cannot be loaded: %s", error)
+        text = "The agent's files have errors; `manage.py validate` lists them."
+        return error_response(503, "agent_unavailable", text)
+    reference = new_id("err")
+    logger.error("request failed, reference %s", reference, exc_info=error)
+    details = {"reference": reference}
+    if isinstance(error, OperationalError | InterfaceError):
+        text = "The database does not answer. Try again in a moment."
+        return error_response(503, "database_unavailable", text, details, {"Retry-After": "5"})
+    text = "Something went wrong on our side. Quote the reference to the operators."
+    return error_response(500, "internal", text, details)
 
 
 def read_json_body(request: HttpRequest) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from django.http import JsonResponse
@@ -48,3 +50,10 @@ def session_not_found() -> Refusal:
     return Refusal(
         404, "session_not_found", "There is no such session. Start one without a sessionId."
     )
+
+
+def unknown_field(key: str, known: Iterable[str]) -> Refusal:
+    """A body has a key that nobody reads."""
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    return Refusal(400, "unknown_field", f'"{key}" is not a known field.{hint}')
