@@ -1,0 +1,26 @@
+"""`manage.py expiresessions`: let sessions age by `AMODAL_SESSION_TTL`, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from sessions_app.expiry import age_sessions
+
+
+class Command(BaseCommand):
+    """Safe at any time and in several processes at once."""
+
+    help = "Let sessions become idle or expire, and delete the content of expired ones."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Age, and say how many sessions changed."""
+        ttl = settings.AMODAL_SESSION_TTL
+        if not ttl:
+            self.stdout.write("AMODAL_SESSION_TTL is 0: sessions do not age.")
+        aged = age_sessions(ttl, settings.AMODAL_SESSION_RETENTION)
+        self.stdout.write(
+            f"{aged.idle} became idle, {aged.expired} expired, the content of {aged.purged} deleted"
+        )

@@ -1,0 +1,134 @@
+"""How sessions age and go: active, idle, expired, and what is deleted when.
+
+Law: a session with a queued, live or parked run does not age, nor does an archived
+one. Of an expired session the metadata, counts, usage and cost stay, the metering
+rows always. Work is done in small transactions, so it may be stopped at any time.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from django.db import connection, models, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+from sessions_app.models import EventBatch, Message, Run, Session
+
+STEP = 100
+"""Sessions per transaction."""
+UNFINISHED = (Run.Status.QUEUED, *Run.LIVE)
+
+
+class Aged(msgspec.Struct, frozen=True):
+    """How many sessions changed."""
+
+    idle: int
+    expired: int
+    purged: int
+    """Sessions whose messages and events were deleted."""
+
+
+def age_sessions(ttl: float, retention: float) -> Aged:
+    """Let sessions age; `ttl` and `retention` in seconds, a `ttl` of 0 means never."""
+    idle = expired = 0
+    if ttl:
+        idle = _advance(Session.Status.ACTIVE, Session.Status.IDLE, ttl)
+        expired = _advance(Session.Status.IDLE, Session.Status.EXPIRED, 2 * ttl)
+    return Aged(idle, expired, _purge(2 * ttl + retention))
+
+
+def _advance(source: Session.Status, target: Session.Status, seconds: float) -> int:
+    total = 0
+    while moved := _advance_some(source, target, seconds):
+        total += moved
+    return total
+
+
+def _advance_some(source: Session.Status, target: Session.Status, seconds: float) -> int:
+    # One statement: a message that arrives meanwhile holds the row and is seen here.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_session SET status = %s WHERE status = %s AND id IN ("
+            " SELECT s.id FROM sessions_app_session s WHERE s.status = %s"
+            "  AND s.last_message_at < now() - %s * interval '1 second'"
+            "  AND NOT EXISTS (SELECT 1 FROM sessions_app_run r"
+            "   WHERE r.session_id = s.id AND r.status = ANY(%s))"
+            "  LIMIT %s FOR UPDATE SKIP LOCKED)",
+            [target, source, source, seconds, list(UNFINISHED), STEP],
+        )
+        return int(cursor.rowcount)
+
+
+def _purge(seconds: float) -> int:
+    total = 0
+    while purged := _purge_some(seconds):
+        total += purged
+    return total
+
+
+def _purge_some(seconds: float) -> int:
+    due = Session.objects.filter(
+        Exists(Message.objects.filter(session_id=OuterRef("pk")))
+        | Exists(EventBatch.objects.filter(session_id=OuterRef("pk"))),
+        status=Session.Status.EXPIRED,
+        last_message_at__lt=Now() - _seconds(seconds),
+    )
+    with transaction.atomic():
+        ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:STEP])
+        if ids:
+            _delete_dependents(ids, keep=frozenset((Run,)))
+            # What a run was asked and where it stood is conversation as well.
+            Run.objects.filter(session_id__in=ids).update(state={}, request={})
+    return len(ids)
+
+
+def _seconds(seconds: float) -> models.Func:
+    return models.Func(
+        models.Value(seconds),
+        template="(%(expressions)s * interval '1 second')",
+        output_field=models.DurationField(),
+    )
+
+
+class StillLive(Exception):
+    """The session has a live run."""
+
+
+def delete_session(session_id: str, scope_id: str, *, even_if_live: bool = False) -> bool:
+    """Delete a session and all that hangs on it; False when there is none in this scope.
+
+    Metering rows stay. Raises `StillLive`, unless the run does not matter any more: its
+    owner finds out by the refusal of its next write.
+    """
+    with transaction.atomic():
+        rows = Session.objects.for_scope(scope_id).filter(pk=session_id)
+        if not rows.select_for_update().exists():
+            return False
+        if not even_if_live and Run.objects.live().filter(session_id=session_id).exists():
+            raise StillLive(session_id)
+        _delete_dependents([session_id], keep=frozenset())
+        rows._raw_delete(rows.db)
+    return True
+
+
+def _delete_dependents(session_ids: list[str], keep: frozenset[type[models.Model]]) -> None:
+    """Delete rows that point at these sessions, or at their runs, without loading them.
+
+    The order is free: constraints between them are checked when the transaction ends.
+    """
+    for model, path in dependents():
+        if model not in keep:
+            rows = model._default_manager.filter(Q((f"{path}__in", session_ids)))
+            rows._raw_delete(rows.db)
+
+
+def dependents() -> list[tuple[type[models.Model], str]]:
+    """Every model with a foreign key to a session, or to a run only, and the path to the id."""
+    found = {
+        relation.related_model: f"{relation.field.name}_id"
+        for relation in Session._meta.related_objects
+    }
+    for relation in Run._meta.related_objects:
+        found.setdefault(relation.related_model, f"{relation.field.name}__session_id")
+    ordered = sorted(found.items(), key=lambda pair: pair[0] is Run)
+    return [(model, path) for model, path in ordered if isinstance(model, type)]
