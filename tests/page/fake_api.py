@@ -204,7 +204,9 @@ class FakeApi:
         else:
             self.keys[key] = session.id
             steps = self.scripts.pop(0) if self.scripts else []
-            run = asyncio.create_task(session.run(body["message"], steps, self.gates))
+            run = asyncio.create_task(
+                session.run(body["message"], len(body.get("images", [])), steps, self.gates)
+            )
             self.runs.add(run)
             run.add_done_callback(self.runs.discard)
         return await self._stream(request, session, after, ends=True)

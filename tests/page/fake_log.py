@@ -41,14 +41,19 @@ class FakeSession:
         async with self.changed:
             self.changed.notify_all()
 
-    async def run(self, text: str, steps: list[Step], gates: dict[str, asyncio.Event]) -> None:
-        """Play a script from `init` to `done`."""
+    async def run(
+        self, text: str, images: int, steps: list[Step], gates: dict[str, asyncio.Event]
+    ) -> None:
+        """Play a script from `init` to `done`; images are named by address, as the server does."""
         self.run_id = f"run_{next(_ids):016d}"
         self.first_seq = self.next_seq
         self.interrupted.clear()
         self.fields["status"] = "running"
         message = {"id": f"msg_{next(_ids)}", "type": "user", "role": "user", "text": text}
-        self.messages.append({**message, "timestamp": NOW})
+        source = {"mediaType": "image/png", "attachmentId": "att_1"}
+        pictures = [{"type": "image", "source": source} for _ in range(images)]
+        blocks = [{"type": "text", "text": text}, *pictures]
+        self.messages.append({**message, "timestamp": NOW, "contentBlocks": blocks})
         opening = {"sessionId": self.id, "session_id": self.id, "runId": self.run_id}
         await self.add("init", {**opening, "message": self.messages[-1]})
         reason = await self._play(steps, gates)

@@ -65,6 +65,7 @@ def test_one_message_for_each_turn_of_the_model(tab: Page) -> None:
         ("assistant_text", "a", ["success", "success"]),
         ("assistant_text", "bc", []),
     ]
+    assert [item["id"] for item in state["messages"]] == ["m1", "msg_r1_1", "msg_r1_2"]
     assert state["run"] is None and state["current"] is None and state["lastSeq"] == 9
 
 

@@ -107,4 +107,4 @@ def test_choices_and_questions_are_answered(api: FakeApi, page: Page) -> None:
     api.open_gate("second")
     expect(answers(page).last).to_contain_text("Noted.")
     sent = [body["answers"] for body in api.sent("POST", "/ask-user-response")]
-    assert sent == [{"answer": "b"}, {"size": "L", "why": "it fits"}]
+    assert sent == [{"answer": "b"}, {"Which size?": "L", "Why?": "it fits"}]

@@ -149,6 +149,7 @@ def test_pictures_go_along(api: FakeApi, page: Page) -> None:
     expect(page.locator("#composer-hint")).to_contain_text("a.svg is no PNG")
     say(page, "What is this?")
     expect(answers(page)).to_contain_text("A dot.")
+    expect(page.locator('[data-type="user"] img.picture')).to_have_count(4)
     images = api.sent("POST", "/chat/stream")[0]["images"]
     assert images == [{"mimeType": "image/png", "data": base64.b64encode(DOT).decode()}] * 4
 

@@ -88,8 +88,8 @@ export class Conversation {
     this.view = { ...this.view, problem: null };
     this.#arrange();
     this.#tell();
-    const body = { message: text, sessionId: this.state.sessionId };
-    if (images.length > 0) body.images = images.map(({ mimeType, data }) => ({ mimeType, data }));
+    const body = { message: contentOf(text, images), sessionId: this.state.sessionId };
+    if (text !== "" && images.length > 0) body.images = images.map(({ mimeType, data }) => ({ mimeType, data }));
     const key = freshKey();
     let began = false;
     try {
@@ -199,6 +199,15 @@ const calm = () => ({
   failure: null, // why the session cannot be shown or followed
   problem: null, // one sentence on the last request
 });
+
+/** Words as they are; pictures without words as content parts, because words may not be empty. */
+function contentOf(text, images) {
+  if (text !== "") return text;
+  return images.map(({ mimeType, data }) => ({
+    type: "image",
+    source: { type: "base64", mediaType: mimeType, data },
+  }));
+}
 
 const REFUSALS = {
   404: "This question is no longer open.",

@@ -12,9 +12,20 @@ function begun(state, data) {
     ...(queued ? {} : { run: { id: data.runId, status: "running" }, current: null }),
   };
   if (!data.message) return next;
-  const message = { ...normalise.message(data.message), runId: data.runId, queued };
+  const told = withOwnImages(normalise.message(data.message), state.outgoing);
+  const message = { ...told, runId: data.runId, queued };
   if (!find(next, message.id)) return insert(next, message);
   return patch(next, message.id, (item) => ({ ...item, queued }));
+}
+
+/** The log names images by address only; those that were just sent are still here. */
+function withOwnImages(message, outgoing) {
+  const own = [...(outgoing?.images ?? [])];
+  if (own.length === 0) return message;
+  const blocks = message.blocks.map((block) =>
+    block.type === "image" && own.length > 0 ? { ...own.shift(), type: "image" } : block,
+  );
+  return { ...message, blocks };
 }
 
 function failed(state, data, frame) {

@@ -42,9 +42,12 @@ const ask = (kind) => (state, data) => {
 
 const decided = (verb) => (state, data, frame) => {
   const id = data.interactionId ?? data.correlation_id;
+  const asked = state.interactions.find((item) => item.id === id);
+  const question = asked !== undefined && asked.kind !== "confirmation";
   const open = state.interactions.filter((item) => item.id !== id);
   const run = state.run && { ...state.run, status: "running" };
-  return addNote({ ...state, interactions: open, run }, `${verb}: ${data.action}`, frame);
+  const told = question ? "Question answered" : `${verb}: ${data.action}`;
+  return addNote({ ...state, interactions: open, run }, told, frame);
 };
 
 const PLAN = { enter: "Plan mode: changes wait for approval", approve: "Plan approved", exit: "Plan mode ended" };

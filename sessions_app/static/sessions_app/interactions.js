@@ -95,7 +95,7 @@ function asOption(raw) {
 
 function questions(item, send) {
   const asked = (item.questions ?? []).map((question, at) => {
-    const name = question.id ?? question.header ?? question.question ?? `question_${at + 1}`;
+    const name = question.id ?? question.question ?? question.header ?? `question_${at + 1}`;
     return { name, ...oneQuestion(question, `${item.id}_${at}`) };
   });
   const submit = () => send({ answers: Object.fromEntries(asked.map(({ name, read }) => [name, read()])) });

@@ -22,7 +22,7 @@ export function writing(state, data, frame) {
   const open = find(state, state.current);
   if (open && !settled(open)) return state;
   const message = {
-    id: `turn_${frame.seq ?? state.lastSeq}`,
+    id: turnId(state, frame),
     type: "assistant_text",
     role: "assistant",
     text: "",
@@ -32,6 +32,14 @@ export function writing(state, data, frame) {
     blocks: [],
   };
   return { ...insert(state, message), current: message.id };
+}
+
+/** The id that the server gives a run's n-th answer; both sides can tell it. */
+function turnId(state, frame) {
+  if (!state.run?.id) return `turn_${frame.seq ?? state.lastSeq}`;
+  const mine = (item) => item.type === "assistant_text" && item.runId === state.run.id;
+  const place = state.messages.filter(mine).length + 1;
+  return `msg_${state.run.id.replace(/^run_/, "")}_${place}`;
 }
 
 /** Append a block to the message being written, or show it by itself between messages. */

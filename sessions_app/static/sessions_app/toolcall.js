@@ -99,15 +99,14 @@ function outcomeOf(call) {
   return h("div", {}, text ? pre(pretty(text)) : null, images.map(pictureOf));
 }
 
-/** A picture that came with the data; one that lies elsewhere is only named. */
+/** A picture that came with the data or lies on this server; one from elsewhere is only named. */
 export function pictureOf(part) {
   const source = part.source ?? part;
   const type = source.mimeType ?? source.mediaType ?? source.media_type ?? "image/png";
+  const address = source.url ?? part.src ?? (part.isUrl ? source.data : null) ?? "";
   const inline = source.data && !part.isUrl && /^image\/(png|jpeg|gif|webp)$/.test(type);
-  const own = (source.url ?? part.src ?? "").startsWith("/") && !(source.url ?? part.src).startsWith("//");
-  if (inline) return h("img", { class: "picture", src: `data:${type};base64,${source.data}`, alt: part.alt ?? "Image" });
-  if (own) return h("img", { class: "picture", src: source.url ?? part.src, alt: part.alt ?? "Image" });
-  const address = source.url ?? source.data ?? "";
+  const src = inline ? `data:${type};base64,${source.data}` : /^\/(?!\/)/.test(address) ? address : null;
+  if (src) return h("img", { class: "picture", src, alt: part.alt ?? "Image" });
   if (!/^https?:/.test(address)) return h("p", { class: "quiet" }, "Image");
   return h("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, `Image: ${address}`);
 }
