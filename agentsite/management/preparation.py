@@ -7,16 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
+import psycopg
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from agentsite.embedded.binaries import OLDEST_MAJOR
 from agentsite.signin.models import SignInLink
 
 MIGRATION_LOCK = 0x61676E74
 """A number of our own for Postgres's advisory locks ("agnt")."""
+
+
+def check_server() -> None:
+    """Connect once, without the pool, which would keep the reason to itself.
+
+    Raises CommandError when the server does not let us in or is too old.
+    """
+    params = cast("Any", connection).get_connection_params()
+    try:
+        with psycopg.connect(**params, connect_timeout=5) as direct:
+            version = direct.info.server_version
+    except psycopg.OperationalError as problem:
+        reason = str(problem).strip()
+        raise CommandError(f"The database does not let us in: {reason}") from None
+    if version < OLDEST_MAJOR * 10000:
+        raise CommandError(
+            f"The database is PostgreSQL {version // 10000}; {OLDEST_MAJOR} is the oldest served."
+        )
 
 
 def apply_migrations() -> int:

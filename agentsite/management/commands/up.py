@@ -10,10 +10,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
 
 from agentsite.embedded import EmbeddedError, attach
-from agentsite.management.preparation import apply_migrations, first_sign_in
+from agentsite.management.preparation import apply_migrations, check_server, first_sign_in
 from agentsite.management.serve import GRACE_IN_TERMINAL
 from agentsite.management.supervisor import Supervisor, command_child
 from agentsite.rows.units import close_pools
@@ -57,12 +56,10 @@ class Command(BaseCommand):
 
     def _prepare(self, sign_in: bool) -> str | None:
         """Tables and the first operator; leaves no connection of this process behind."""
+        check_server()
         try:
             apply_migrations()
             return first_sign_in() if sign_in else None
-        except OperationalError as problem:
-            reason = str(problem).strip()
-            raise CommandError(f"The database does not let us in: {reason}") from None
         finally:
             close_pools()
 
