@@ -21,7 +21,17 @@ from agentsite.engine.messages import ImagePart, Part, ResultStatus
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.steps import RunState
 from sessions_app import log
-from sessions_app.models import Attachment, Message, ModelCall, Run, Session, ToolCall
+from sessions_app.models import (
+    Attachment,
+    IdempotencyKey,
+    Message,
+    ModelCall,
+    Run,
+    Session,
+    ToolCall,
+)
+
+KEY_HOURS = 24
 
 
 class SessionNotFound(Exception):
@@ -67,6 +77,9 @@ class NewRun(msgspec.Struct, frozen=True):
     lease_seconds: float
     at: int
     """Milliseconds since the epoch."""
+    key: str | None = None
+    """The caller's idempotency key, and the hash of what it was sent with."""
+    body_hash: str = ""
 
 
 class BegunRun(msgspec.Struct, frozen=True):
@@ -105,11 +118,16 @@ def begin_run(new: NewRun) -> BegunRun:
             else:
                 before, usage = _enter_session(new, moment)
             _insert_run(new, before + 1, moment)
+            remember_key(new)
             init = Entry(before + 1, new.at, Init(new.session_id, new.run_id, new.api_message))
             log.append([log.Stretch(new.session_id, new.run_id, 1, new.scope_id, (init,))])
     except IntegrityError as error:
         if "one_live_run_per_session" in str(error):
             raise SessionBusy(new.session_id) from error
+        if "idempotency_key_once" in str(error):
+            used = find_key(new.agent, new.scope_id, new.key or "", new.body_hash)
+            if used is not None:
+                raise used from error
         raise
     return BegunRun(init, before + log.BLOCK, usage)
 
@@ -147,6 +165,13 @@ def _insert_run(new: NewRun, first_seq: int, moment: dt.datetime) -> None:
         last_seq=first_seq,
         created_at=moment,
     ).save(force_insert=True)
+    insert_attachments(new)
+    insert_message(
+        new.session_id, new.run_id, new.scope_id, new.message, new.aside, first_seq, moment
+    )
+
+
+def insert_attachments(new: NewRun) -> None:
     for attachment in new.attachments:
         Attachment(
             id=attachment.id,
@@ -156,17 +181,64 @@ def _insert_run(new: NewRun, first_seq: int, moment: dt.datetime) -> None:
             media_type=attachment.media_type,
             data=attachment.data,
         ).save(force_insert=True)
+
+
+def insert_message(
+    session_id: str,
+    run_id: str,
+    scope_id: str,
+    message: HistoryMessage,
+    aside: str,
+    position: int,
+    moment: dt.datetime,
+) -> None:
+    """The user's message that starts a run."""
     Message(
-        id=new.message.id,
+        id=message.id,
+        session_id=session_id,
+        run_id=run_id,
+        attempt=1,
+        scope_id=scope_id,
+        position=position,
+        role=message.role,
+        parts=msgspec.to_builtins(message.parts),
+        aside=aside,
+        created_at=moment,
+    ).save(force_insert=True)
+
+
+class KeyReused(Exception):
+    """The idempotency key was used before: for `run_id`, with the same body or another."""
+
+    def __init__(self, session_id: str, run_id: str, same_body: bool) -> None:
+        super().__init__("idempotency key was used before")
+        self.session_id, self.run_id, self.same_body = session_id, run_id, same_body
+
+
+def find_key(agent: str, scope_id: str, key: str, body_hash: str) -> KeyReused | None:
+    """The first use of a key within its 24 hours."""
+    fresh = dt.datetime.now(dt.UTC) - dt.timedelta(hours=KEY_HOURS)
+    row = IdempotencyKey.objects.filter(
+        agent=agent, scope_id=scope_id, key=key, created_at__gt=fresh
+    ).first()
+    if row is None:
+        return None
+    return KeyReused(row.session_id, row.run_id, row.body_hash == body_hash)
+
+
+def remember_key(new: NewRun) -> None:
+    """Bind the request's idempotency key to the run. Inside its transaction."""
+    if new.key is None:
+        return
+    same = IdempotencyKey.objects.filter(agent=new.agent, scope_id=new.scope_id, key=new.key)
+    same.filter(created_at__lt=Now() - dt.timedelta(hours=KEY_HOURS)).delete()
+    IdempotencyKey(
+        agent=new.agent,
+        scope_id=new.scope_id,
+        key=new.key,
+        body_hash=new.body_hash,
         session_id=new.session_id,
         run_id=new.run_id,
-        attempt=1,
-        scope_id=new.scope_id,
-        position=first_seq,
-        role=new.message.role,
-        parts=msgspec.to_builtins(new.message.parts),
-        aside=new.aside,
-        created_at=moment,
     ).save(force_insert=True)
 
 
@@ -186,6 +258,26 @@ def save_state(ref: RunRef, state: RunState, last_seq: int) -> None:
     )
     if not updated:
         raise LeaseLost(ref.run_id)
+
+
+def park_run(ref: RunRef, state: RunState, last_seq: int) -> None:
+    """Let go of a run that waits for a person; its unused numbers go back. Raises `LeaseLost`."""
+    updated = Run.objects.filter(
+        pk=ref.run_id, attempt=ref.attempt, status=Run.Status.RUNNING
+    ).update(
+        status=Run.Status.WAITING,
+        state=msgspec.to_builtins(state),
+        turns=state.turn,
+        last_seq=last_seq,
+        owner="",
+        lease_until=None,
+        parked_at=Now(),
+    )
+    if not updated:
+        raise LeaseLost(ref.run_id)
+    Session.objects.filter(pk=ref.session_id).update(
+        status=Session.Status.WAITING, reserved_seq=last_seq, updated_at=Now()
+    )
 
 
 class NewCall(msgspec.Struct, frozen=True):
@@ -278,6 +370,12 @@ def settle_call(
 def advance_last_seq(ref: RunRef, seq: int) -> None:
     """Events up to this one count, whatever becomes of this attempt."""
     Run.objects.filter(pk=ref.run_id, attempt=ref.attempt, last_seq__lt=seq).update(last_seq=seq)
+
+
+def remove_messages(ref: RunRef) -> None:
+    """Take the run's messages and calls out of the history (rollback)."""
+    gone, _ = Message.objects.filter(run_id=ref.run_id).delete()
+    Session.objects.filter(pk=ref.session_id).update(message_count=F("message_count") - gone)
 
 
 class FinishedCall(msgspec.Struct, frozen=True):

@@ -55,15 +55,51 @@ def take_over(owner: str, seconds: float) -> list[str]:
         return [str(row[0]) for row in cursor.fetchall()]
 
 
-def request_interrupt(session_id: str) -> str | None:
-    """Ask the owner of the session's live run to stop it; returns the run's id, if any."""
+def request_interrupt(session_id: str, *, rollback: bool = False) -> str | None:
+    """Ask for the end of the session's live run; returns its id, if there is one.
+
+    Written first, so that whoever holds or takes the run stops it. A parked run is made
+    claimable for that.
+    """
     with transaction.atomic():
-        run = Run.objects.live().filter(session_id=session_id).only("id").first()
+        run = Run.objects.live().filter(session_id=session_id).only("id", "status").first()
         if run is None:
             return None
-        Run.objects.filter(pk=run.pk, cancel_requested_at=None).update(cancel_requested_at=Now())
-        send_signal(run, Signal.Kind.INTERRUPT, {})
+        Run.objects.filter(pk=run.pk, cancel_requested_at=None).update(
+            cancel_requested_at=Now(), rollback_requested=rollback
+        )
+        wake_run(run.pk)
+        send_signal(run, Signal.Kind.ROLLBACK if rollback else Signal.Kind.INTERRUPT, {})
         return str(run.pk)
+
+
+def claim_run(run_id: str, owner: str, seconds: float) -> bool:
+    """Take one run that nobody holds (woken, released or orphaned)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_run SET attempt = attempt + 1,"
+            " losses = losses + (owner <> '')::int, owner = %s,"
+            " lease_until = now() + %s * interval '1 second'"
+            " WHERE id = %s AND status = 'running' AND lease_until <= now() RETURNING id",
+            [owner, seconds, run_id],
+        )
+        return cursor.fetchone() is not None
+
+
+def wake_run(run_id: str) -> bool:
+    """Make a parked run claimable at once; False when it is not parked."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_run SET status = 'running', owner = '', lease_until = now(),"
+            " parked_seconds = parked_seconds + extract(epoch FROM now() - parked_at),"
+            " parked_at = NULL WHERE id = %s AND status = 'waiting' RETURNING session_id",
+            [run_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return False
+    Session.objects.filter(pk=row[0]).update(status=Session.Status.RUNNING, updated_at=Now())
+    return True
 
 
 def rename(session_id: str, title: str, at: int) -> Entry | None:

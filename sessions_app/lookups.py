@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from agentsite.engine.deltas import Usage
+from sessions_app.log import BLOCK
 from sessions_app.models import Run, Session
 
 
@@ -35,3 +37,21 @@ def newest_run(session_id: str, scope_id: str) -> RunPlace | None:
     if run is None:
         return None
     return RunPlace(run.pk, run.first_seq, run.last_seq, run.status == Run.Status.DONE)
+
+
+def spent_by_run(run_id: str) -> tuple[Usage, int | None]:
+    """Tokens and micro-dollars (None when unknown) of a run so far."""
+    run = Run.objects.get(pk=run_id)
+    return run.metered, run.cost_micros if run.cost_known else None
+
+
+def live_run(session_id: str, scope_id: str) -> RunPlace | None:
+    """The run that holds the session, if any."""
+    run = Run.objects.for_scope(scope_id).live().filter(session_id=session_id).first()
+    return run and RunPlace(run.pk, run.first_seq, run.last_seq, False)
+
+
+def place_before_run(run_id: str, scope_id: str) -> int:
+    """Number after which a run's `init` stands, or will stand while it is queued."""
+    run = Run.objects.for_scope(scope_id).select_related("session").get(pk=run_id)
+    return int(run.first_seq - 1 if run.first_seq else max(0, run.session.reserved_seq - BLOCK))

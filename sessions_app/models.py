@@ -129,7 +129,15 @@ class Run(Metered):
     """`engine.steps.RunState`."""
     request = models.JSONField(default=dict, blank=True)
     """What the caller asked for besides the message (`host.lifecycle.RunRequest`)."""
+    queue_rank = models.SmallIntegerField(default=1)
+    """Order among the queued runs of a session: 0 goes first (it interrupts)."""
+    steering = models.BooleanField(default=False)
+    """Of a queued run: its message joins the live run if there still is one."""
+    parked_at = models.DateTimeField(null=True, blank=True)
+    parked_seconds = models.FloatField(default=0)
+    """Time that went by while people were awaited; it does not count as running."""
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    rollback_requested = models.BooleanField(default=False)
     reason = models.CharField(max_length=30, default="", blank=True)
     error = models.JSONField(null=True, blank=True)
     cost_micros = models.BigIntegerField(default=0)
@@ -155,6 +163,13 @@ class Run(Metered):
             models.Index("lease_until", condition=Q(status="running"), name="run_lease"),
             models.Index(F("created_at").desc(), F("id").desc(), name="run_recent"),
             models.Index("session", "first_seq", name="run_of_session"),
+            models.Index(
+                "session",
+                "queue_rank",
+                "created_at",
+                condition=Q(status="queued"),
+                name="run_queue",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -316,7 +331,10 @@ class Signal(models.Model):
     """A word to the process that owns a run: rows are the truth, NOTIFY only wakes."""
 
     class Kind(models.TextChoices):
+        ANSWER = "answer"
         INTERRUPT = "interrupt"
+        ROLLBACK = "rollback"
+        STEER = "steer"
         TITLE = "title"
 
     id = models.BigAutoField(primary_key=True)
@@ -327,3 +345,69 @@ class Signal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.run_id}"
+
+
+class Interaction(models.Model):
+    """A question to a person: a row, not a waiting coroutine. Answered once."""
+
+    class Kind(models.TextChoices):
+        CONFIRMATION = "confirmation"
+        ASK_USER = "ask_user"
+        ASK_CHOICE = "ask_choice"
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        APPROVED = "approved"
+        DENIED = "denied"
+        ANSWERED = "answered"
+        EXPIRED = "expired"
+        WITHDRAWN = "withdrawn"
+
+    id = models.CharField(primary_key=True, max_length=64)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="interactions")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="interactions")
+    call = models.ForeignKey(ToolCall, models.CASCADE, related_name="interactions")
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    event: models.JSONField[Any, Any] = models.JSONField()
+    """The event that asked (`ConfirmationRequired`, `UserAsked`, `ChoiceAsked`)."""
+    binding = models.CharField(max_length=64)
+    """sha256 over tool, canonical arguments, call id and scope: what was agreed to."""
+    answer: models.JSONField[Any, Any] = models.JSONField(null=True, blank=True)
+    comment = models.TextField(default="", blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index("expires_at", condition=Q(status="open"), name="interaction_due"),
+            models.Index("session", condition=Q(status="open"), name="interaction_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+
+class IdempotencyKey(models.Model):
+    """A caller's promise that two requests are one."""
+
+    id = models.BigAutoField(primary_key=True)
+    agent = models.CharField(max_length=200)
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    key = models.CharField(max_length=200)
+    body_hash = models.CharField(max_length=64)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="+")
+    run_id = models.CharField(max_length=64)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["agent", "scope_id", "key"], name="idempotency_key_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

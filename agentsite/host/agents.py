@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import OrderedDict
 from functools import cached_property
+from typing import Any
 
 from agentsite.engine.deltas import Usage
 from agentsite.engine.ports import Model, ToolSpec
@@ -80,9 +81,17 @@ class Agent:
         config = self.config(tier, pinned)
         return context_window(config.provider, config.model, config)
 
+    @cached_property
+    def _prices(self) -> dict[str, dict[str, Any]]:
+        own = self.bundle.config.prices
+        return {name: entry.model_dump(by_alias=True) for name, entry in own.items()}
+
     def price(self, provider: str, model: str, usage: Usage) -> Priced:
+        """What a call cost, at this moment's prices."""
+        place = self.find_model(provider, model)
+        base_url = None if place is None else self.configs[place].base_url
         now = dt.datetime.now(dt.UTC)
-        return price(provider, model, usage, self.bundle.config.prices, now)
+        return price(provider, model, usage, self._prices, now, base_url)
 
 
 class ServedAgents:

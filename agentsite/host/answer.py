@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -28,6 +28,7 @@ from agentsite.engine.messages import Message, ToolCallPart
 from agentsite.engine.ports import Model, ModelRequest, Purpose
 from agentsite.host.agents import Agent
 from agentsite.host.clock import new_id
+from agentsite.host.questions import must_ask
 from agentsite.providers.base import ProviderError
 from agentsite.providers.fallback import stream_with_fallback
 from sessions_app import actions
@@ -142,7 +143,13 @@ class Answer:
             lambda: new_id("tc"), provider, id=conversation.next_message_id()
         )
         self._message = _storable(whole)
-        self._driver.post(steps.ModelFinished(tuple(map(_plan, self._message.tool_calls))))
+        calls = tuple(self._plan(call) for call in self._message.tool_calls)
+        self._driver.post(steps.ModelFinished(calls))
+
+    def _plan(self, call: ToolCallPart) -> steps.PlannedCall:
+        tool = self._driver.conversation.tools.get(call.name)
+        gate: Literal["run", "ask"] = "ask" if must_ask(tool, call) else "run"
+        return steps.PlannedCall(call.id, call.name, call.arguments, gate)
 
     def _send(self, batch: tuple[Delta, ...]) -> None:
         if len(batch) == 1 and isinstance(batch[0], TextDelta):  # the usual case at real time
@@ -231,7 +238,3 @@ def _without_nul(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nul(item) for item in value]
     return value
-
-
-def _plan(call: ToolCallPart) -> steps.PlannedCall:
-    return steps.PlannedCall(call.id, call.name, call.arguments)

@@ -45,7 +45,6 @@ ALIASES = {
     "maxSessionTokens": "max_session_tokens",
     "on_busy": "onBusy",
 }
-NOT_YET = ("enqueue", "interrupt", "rollback", "steer")
 
 
 def _check_base64(data: str) -> str:
@@ -115,7 +114,7 @@ class ChatBody(_Body):
     max_session_tokens: Annotated[int, Field(gt=0)] | None = None
     images: Annotated[list[Image], Field(max_length=MAX_IMAGES)] = []
     attachments: Annotated[list[AttachedFile], Field(max_length=MAX_IMAGES)] = []
-    onBusy: Literal["reject", "enqueue", "interrupt", "rollback", "steer"] = "reject"
+    onBusy: Literal["reject", "enqueue", "interrupt", "rollback", "steer"] | None = None
 
     @property
     def text(self) -> str:
@@ -199,8 +198,6 @@ def _to_refusal(error: ValidationError) -> Refusal:
 
 
 def _check(body: ChatBody) -> None:
-    if body.onBusy in NOT_YET:
-        raise Refusal(400, "not_supported", f'"onBusy": "{body.onBusy}" is not supported yet.')
     if body.session_type == "admin":
         raise Refusal(403, "forbidden", 'session_type "admin" needs the role admin.')
     if body.tenantId is not None:

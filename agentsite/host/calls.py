@@ -44,13 +44,18 @@ class Calls:
         self._turn = (position, calls)
         self._results = {result.call_id: result for result in settled}
         self._widgets = {}
+        self._close_turn()
+
+    def pick(self, call_ids: tuple[str, ...]) -> list[ToolCallPart]:
+        """Calls of this turn by id, in call order."""
+        wanted = set(call_ids)
+        return [call for call in self._turn[1] if call.id in wanted]
 
     async def run(self, call_ids: tuple[str, ...]) -> None:
         """Run calls of this turn; each posts `CallFinished` as it ends."""
         driver = self._driver
-        wanted = set(call_ids)
         await run_calls(
-            [call for call in self._turn[1] if call.id in wanted],
+            self.pick(call_ids),
             driver.conversation.tools,
             self._make_context,
             concurrency=driver.conversation.agent.block.tool_concurrency,
@@ -95,6 +100,9 @@ class Calls:
 
     def _keep(self, part: ToolResultPart) -> None:
         self._results[part.call_id] = part
+        self._close_turn()
+
+    def _close_turn(self) -> None:
         position, calls = self._turn
         if all(call.id in self._results for call in calls):
             parts = tuple(self._results[call.id] for call in calls)

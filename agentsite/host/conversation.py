@@ -54,7 +54,8 @@ class Conversation:
         images: Mapping[str, ImagePart],
         session_usage: Usage,
         assistant_messages: int,
-        started_at_ms: int,
+        first_seq: int,
+        seconds_used: float,
     ) -> None:
         self.agent = agent
         self.bundle = agent.bundle
@@ -74,7 +75,8 @@ class Conversation:
         self._images = dict(images)
         self._session_usage = session_usage
         self._places = assistant_messages
-        self._ends_at = time.monotonic() + agent.block.run_timeout - _age(started_at_ms)
+        self._first_seq = first_seq
+        self._ends_at = time.monotonic() + agent.block.run_timeout - seconds_used
 
     @property
     def threshold(self) -> int:
@@ -92,9 +94,19 @@ class Conversation:
         return message_id(self.run_id, self._places + 1)
 
     def append(self, position: int, message: Message) -> None:
+        item = self._shorten(Remembered(position, message))
         if message.role == "assistant":
             self._places += 1
-        self._history.append(self._shorten(Remembered(position, message)))
+        if message.role == "tool":  # directly behind its calls, whatever has joined since
+            place = next(n for n, said in enumerate(self._history) if said.position == position)
+            self._history.insert(place + 1, item)
+        else:
+            self._history.append(item)
+
+    def message_ids_of_run(self) -> tuple[str, ...]:
+        """Ids of this run's messages, as clients know them."""
+        ids = [item.message.id for item in self._history if item.position >= self._first_seq]
+        return tuple(id for id in ids if id)
 
     def replace_history(self, history: tuple[Remembered, ...]) -> None:
         """After a compaction."""
@@ -153,8 +165,3 @@ class Conversation:
             for part in message.parts
         )
         return msgspec.structs.replace(message, parts=parts)
-
-
-def _age(started_at_ms: int) -> float:
-    """Seconds that the run has used already (another attempt of it)."""
-    return max(0.0, time.time() - started_at_ms / 1000)

@@ -14,18 +14,30 @@ from typing import Any, assert_never
 
 from agentsite.engine import steps
 from agentsite.engine.deltas import Usage
-from agentsite.engine.events import AnyEvent, CompactionEnded, Done, Failed, TextStreamed
+from agentsite.engine.events import (
+    AnyEvent,
+    CompactionEnded,
+    Done,
+    Failed,
+    MessagesRemoved,
+    TextStreamed,
+    UserJoined,
+)
 from agentsite.engine.machine import advance
 from agentsite.engine.messages import Message, TextPart
 from agentsite.engine.steps import RunState
+from agentsite.engine.transcript import user_to_api
+from agentsite.host import questions
 from agentsite.host.answer import Answer
 from agentsite.host.calls import Calls
 from agentsite.host.compaction import Summary, compact
 from agentsite.host.conversation import Conversation
 from agentsite.host.journal import Journal, RunLog
 from agentsite.host.step import Step
-from sessions_app import actions
+from agentsite.rows.units import unit
+from sessions_app import actions, interactions, queue
 from sessions_app.actions import FinishedCall, RunRef
+from sessions_app.interactions import GivenAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +70,13 @@ class Driver:
         self.summary: Summary | None = None
         self.error: dict[str, Any] | None = None
         self._answer: Answer | None = None
-        self._inbox: asyncio.Queue[steps.Incoming] = asyncio.Queue()
+        self._inbox: asyncio.Queue[steps.Incoming | GivenAnswer] = asyncio.Queue()
         self._work: set[asyncio.Task[None]] = set()
         self._parked = False
+        self.steered = False
+        """Messages wait to join at the next turn boundary."""
+        self.rolled_back = False
+        """The run and its messages are to be removed when it ends."""
 
     @property
     def ref(self) -> RunRef:
@@ -68,7 +84,7 @@ class Driver:
 
     # ---- what its parts need -------------------------------------------------------
 
-    def post(self, incoming: steps.Incoming) -> None:
+    def post(self, incoming: steps.Incoming | GivenAnswer) -> None:
         """Tell the machine something; from the event loop's thread."""
         self._inbox.put_nowait(incoming)
 
@@ -95,31 +111,36 @@ class Driver:
 
     # ---- the loop --------------------------------------------------------------------
 
-    async def drive(self, incoming: steps.Incoming) -> RunState:
-        """Go on from `incoming`; returns the last state, done or parked. Raises `LeaseLost`."""
+    async def drive(self, *first: steps.Incoming | GivenAnswer) -> RunState:
+        """Go on from `first`; returns the last state, done or parked. Raises `LeaseLost`."""
         seconds = self.conversation.agent.block.run_timeout
         timed_out = steps.Cancelled(
             "error", f"The run took longer than {seconds:g} seconds.", "run_timeout"
         )
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self.conversation.seconds_left(), self.post, timed_out)
+        for incoming in first:
+            self.post(incoming)
         try:
             while True:
+                incoming = await self._next()
                 self.state, effects = advance(self.state, incoming)
                 for effect in effects:
                     await self._perform(effect)
                 await self._commit()
                 if self.state.phase == "done" or self._parked:
                     return self.state
-                incoming = await self._next()
         finally:
             timer.cancel()
             await self._stop_work()
 
     async def _next(self) -> steps.Incoming:
         while True:
-            incoming = await self._inbox.get()
-            if not self._is_late(incoming):
+            posted = await self._inbox.get()
+            incoming = (
+                questions.take_answer(self, posted) if isinstance(posted, GivenAnswer) else posted
+            )
+            if incoming is not None and not self._is_late(incoming):
                 return incoming
 
     def _is_late(self, incoming: steps.Incoming) -> bool:
@@ -133,6 +154,7 @@ class Driver:
             case steps.Emit(event):
                 self._add(event)
             case steps.Prepare():
+                await self._absorb()
                 await self._commit()
                 self.post(self.conversation.measure(self.usage))
             case steps.CallModel(turn):
@@ -141,14 +163,14 @@ class Driver:
             case steps.RecordTurn(partial):
                 self._record_turn(partial)
             case steps.StartCalls(call_ids) | steps.Dispatch(call_ids):
-                self.step.write(actions.start_calls, self.ref, call_ids)
-                await self._commit()
-                self._start(self.calls.run(call_ids))
+                await self._start_calls(call_ids)
             case steps.SettleCalls(call_ids, status, text):
                 for call_id in call_ids:
                     self.calls.settle_unrun(call_id, status, text)
-            case steps.AskPerson() | steps.Park():
-                raise RuntimeError("no tool of this agent can ask a person yet")
+            case steps.AskPerson(call_ids):
+                questions.ask(self, call_ids)
+            case steps.Park():
+                self._parked = self._inbox.empty()  # further answers may wait already
             case steps.Compact():
                 await self._commit()
                 self._start(compact(self))
@@ -188,6 +210,32 @@ class Driver:
             if message is not None and message[1].tool_calls:
                 self.calls.begin(message[0], message[1].tool_calls, ())
 
+    async def _start_calls(self, call_ids: tuple[str, ...]) -> None:
+        changed = await questions.find_changed(self, call_ids)
+        for call_id in changed:
+            self.calls.settle_unrun(call_id, "error", questions.CHANGED)
+        self.step.write(actions.start_calls, self.ref, call_ids)
+        await self._commit()
+        for call_id in changed:
+            self.post(steps.CallFinished(call_id, "error"))
+        self._start(self.calls.run(tuple(i for i in call_ids if i not in changed)))
+
+    async def _absorb(self) -> None:
+        """Take steering messages into the loop, at a turn boundary."""
+        if not self.steered:
+            return
+        self.steered = False
+        for run_id, message in await unit(queue.list_steering, self.ref.session_id):
+            self.join(message)
+            self.step.write(queue.absorb, run_id)
+
+    def join(self, message: Message) -> None:
+        """Add a user message to the running loop, within the step."""
+        at = self.step.at
+        seq = self.step.add(UserJoined(user_to_api(message, at, self.ref.run_id)))
+        self.step.write(actions.record_message, self.ref, message, position=seq, at=at)
+        self.conversation.append(seq, message)
+
     def _say(self, text: str) -> None:
         message = Message("assistant", (TextPart(text),), self.conversation.next_message_id())
         position = self.step.add(TextStreamed(text))
@@ -200,6 +248,10 @@ class Driver:
         reason = self.state.reason
         if reason is None:
             raise RuntimeError("a run cannot finish without a reason")
+        if self.rolled_back:
+            removed = self.conversation.message_ids_of_run()
+            self.step.add(MessagesRemoved(self.ref.run_id, removed))
+            self.step.write(actions.remove_messages, self.ref)
         self.step.add(Done(reason, self.usage, self.cost_micros, self.ref.run_id))
 
     async def _commit(self) -> None:
@@ -210,7 +262,11 @@ class Driver:
         last_seq = step.next_seq - 1
         if self.state.phase == "done":
             self.log.closing = True
+            step.write(interactions.withdraw_questions, self.ref)
             step.write(actions.finish_run, self.ref, self.state, last_seq, self.error)
+        elif self._parked:
+            self.log.closing = True
+            step.write(actions.park_run, self.ref, self.state, last_seq)
         else:
             step.write(actions.save_state, self.ref, self.state, last_seq)
         await step.commit()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from django.conf import settings
@@ -18,7 +18,6 @@ from agentsite.engine.events import Entry
 from agentsite.engine.messages import (
     ImagePart,
     Message,
-    ResultStatus,
     TextPart,
     ToolCallPart,
     ToolResultPart,
@@ -35,6 +34,15 @@ from agentsite.tools.base import clean
 from sessions_app import actions
 from sessions_app.actions import BegunRun, NewAttachment, NewRun, RunRef
 from sessions_app.history import Remembered, load_history
+
+OnBusy = Literal["reject", "enqueue", "interrupt", "rollback", "steer"]
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True):
+    """The header, and a hash of the body it came with."""
+
+    key: str
+    body_hash: str
 
 
 class OpenTurn(msgspec.Struct, frozen=True):
@@ -58,20 +66,32 @@ class OpenedRun(msgspec.Struct, frozen=True):
     history: tuple[Remembered, ...]
     images: dict[str, ImagePart]
     session_usage: Usage
-    started_at_ms: int
+    first_seq: int
+    """Number of the run's `init`."""
+    seconds_used: float = 0.0
+    """Running time of earlier attempts."""
     init: Entry | None = None
     """The event that this process has just committed, for its own listeners."""
     assistant_messages: int = 0
     spent: Usage = Usage()
     """Tokens of earlier attempts."""
     spent_micros: int | None = 0
-    settled: dict[str, ResultStatus] = {}
-    """Open calls of the state whose fate is known."""
     turn: OpenTurn | None = None
 
 
-def open_run(agents: ServedAgents, body: ChatBody, scope_id: str, owner: str) -> OpenedRun:
-    """Begin the run that a chat body asks for. Synchronous: for `unit`. Raises `Refusal`."""
+class Wanted(msgspec.Struct, frozen=True):
+    """A run as a caller wants it, checked, not yet written."""
+
+    agent: Agent
+    new: NewRun
+    request: RunRequest
+    on_busy: OnBusy
+
+
+def prepare_run(
+    agents: ServedAgents, body: ChatBody, scope_id: str, owner: str, key: IdempotencyKey | None
+) -> Wanted:
+    """Check a chat body against its agent and compose the run. Raises `Refusal`."""
     try:
         agent = agents.current(body.agentId)
     except UnknownAgent as error:
@@ -109,27 +129,38 @@ def open_run(agents: ServedAgents, body: ChatBody, scope_id: str, owner: str) ->
         owner=owner,
         lease_seconds=settings.RUN_LEASE_SECONDS,
         at=at,
+        key=key.key if key else None,
+        body_hash=key.body_hash if key else "",
     )
+    return Wanted(agent, new, request, body.onBusy or agent.block.on_busy)
+
+
+def open_run(wanted: Wanted) -> OpenedRun:
+    """Begin the run. Synchronous: for `unit`.
+
+    Raises `Refusal`, `actions.SessionBusy`, or `actions.KeyReused` for a repeated request.
+    """
+    new = wanted.new
+    if new.key is not None:
+        used = actions.find_key(new.agent, new.scope_id, new.key, new.body_hash)
+        if used is not None:
+            raise used
     try:
         begun = actions.begin_run(new)
     except actions.SessionNotFound as error:
         raise session_not_found() from error
-    except actions.SessionBusy as error:
-        text = "The session has a run under way. Follow it, stop it, or wait for its end."
-        raise Refusal(409, "session_busy", text) from error
-    ref = RunRef(run_id, 1, new.session_id, scope_id)
     history, images = _load(new, begun)
     return OpenedRun(
-        agent=agent,
-        ref=ref,
+        agent=wanted.agent,
+        ref=RunRef(new.run_id, 1, new.session_id, new.scope_id),
         last_seq=begun.init.seq,
         block_end=begun.block_end,
-        state=state,
-        request=request,
+        state=new.state,
+        request=wanted.request,
         history=history,
         images=images,
         session_usage=begun.session_usage,
-        started_at_ms=at,
+        first_seq=begun.init.seq,
         init=begun.init,
     )
 

@@ -1,14 +1,17 @@
-"""Taking over a run whose process is gone: what counts, what is repeated, what is unknown.
+"""Loading a run from its rows: fresh from the queue, woken by an answer, or taken over.
 
 Law: a call with a result is never made again. One that was under way is made again
 only if its tool is read-only or idempotent; of any other the model is told that
-nobody knows. What clients saw of the lost attempt is discarded by `run_resumed`.
+nobody knows. What clients saw of a lost attempt is discarded by `run_resumed`.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+
 import msgspec
 
+from agentsite.engine import steps
 from agentsite.engine.deltas import Usage
 from agentsite.engine.events import AnyEvent, RunResumed, ToolEnded
 from agentsite.engine.messages import (
@@ -25,6 +28,7 @@ from agentsite.host.lifecycle import OpenedRun, OpenTurn, load_images
 from sessions_app import log
 from sessions_app.actions import RunRef, settle_call
 from sessions_app.history import load_history, result_part
+from sessions_app.interactions import GivenAnswer, answers_for
 from sessions_app.models import Message, Run, ToolCall
 
 MAX_LOSSES = 3
@@ -32,17 +36,23 @@ UNKNOWN = (
     "The outcome of this call is unknown: it was under way when the server was interrupted, and it "
     "was not repeated. Check whether it took effect before you try again."
 )
+POISONED = (
+    "The run was ended: every server process that worked on it broke off. "
+    "The operators find it among the failed runs."
+)
+NOT_RECOVERED = "The run was interrupted with its server; this agent does not resume runs."
 
 
 class TakenRun(msgspec.Struct, frozen=True):
-    """A run that this process has taken over, and what must be committed first."""
+    """A run that this process has claimed, and how it goes on."""
 
     opened: OpenedRun
     greeting: tuple[AnyEvent, ...]
+    """Committed before anything else."""
     unknown: tuple[ToolCallPart, ...]
     """Calls that get the result "outcome unknown"."""
-    poisoned: bool
-    """Too many processes have died with it: it must end."""
+    first: tuple[steps.Incoming | GivenAnswer, ...]
+    rollback: bool
 
     def write(self) -> None:
         """The rows that go with the greeting."""
@@ -54,9 +64,8 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
     """Load a run that was claimed. Synchronous: for `unit`."""
     row = Run.objects.select_related("session").get(pk=run_id)
     agent = agents.current(row.agent)
-    ref = RunRef(row.pk, row.attempt, row.session_id, row.scope_id)
-    last_seq = row.session.reserved_seq
     state = msgspec.convert(row.state, RunState)
+    last_seq = row.session.reserved_seq
     history = load_history(row.session_id)
     turn, settled, unknown = _open_turn(agent, row, state)
     if turn is not None:  # its results come when they are all there
@@ -65,9 +74,10 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
             for item in history
             if not (item.message.role == "tool" and item.position == turn.position)
         )
+    now = dt.datetime.now(dt.UTC)
     opened = OpenedRun(
         agent=agent,
-        ref=ref,
+        ref=RunRef(row.pk, row.attempt, row.session_id, row.scope_id),
         last_seq=last_seq,
         block_end=log.reserve(row.session_id),
         state=state,
@@ -75,25 +85,46 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
         history=history,
         images=load_images(row.session_id, history),
         session_usage=_subtract(row.session.metered, row.metered),
-        started_at_ms=int(row.created_at.timestamp() * 1000),
+        first_seq=row.first_seq,
+        seconds_used=(now - row.created_at).total_seconds() - row.parked_seconds,
         assistant_messages=row.messages.filter(role="assistant").count(),
         spent=row.metered,
         spent_micros=row.cost_micros if row.cost_known else None,
-        settled=settled,
         turn=turn,
     )
-    told: tuple[AnyEvent, ...] = tuple(
+    greeting: list[AnyEvent] = []
+    if last_seq != row.last_seq:  # numbers were given out that may have been sent and lost
+        greeting.append(RunResumed(row.attempt, row.last_seq))
+    greeting += [
         ToolEnded(call.id, call.name, ok=False, result=UNKNOWN, duration_ms=0, status="interrupted")
         for call in unknown
-    )
-    greeting = (RunResumed(row.attempt, row.last_seq), *told)
-    return TakenRun(opened, greeting, unknown, row.losses >= MAX_LOSSES)
+    ]
+    first = _first(agent, row, state, settled)
+    return TakenRun(opened, tuple(greeting), unknown, first, row.rollback_requested)
+
+
+def _first(
+    agent: Agent, row: Run, state: RunState, settled: dict[str, ResultStatus]
+) -> tuple[steps.Incoming | GivenAnswer, ...]:
+    """What the machine is told first."""
+    if row.cancel_requested_at is not None:
+        return (steps.Cancelled("user_abort"),)
+    if row.losses >= MAX_LOSSES:
+        return (steps.Cancelled("error", POISONED, "poisoned"),)
+    if row.losses and agent.block.recovery == "fail":
+        return (steps.Cancelled("error", NOT_RECOVERED, "interrupted"),)
+    if row.attempt == 1 and state.turn == 0:
+        return (steps.Begun(),)
+    asked = [call.id for call in state.calls if call.status == "asked"]
+    answers = tuple(answers_for(row.pk, asked)) if state.phase == "confirming" else ()
+    return answers or (steps.Resumed(settled),)
 
 
 def _open_turn(
     agent: Agent, row: Run, state: RunState
 ) -> tuple[OpenTurn | None, dict[str, ResultStatus], tuple[ToolCallPart, ...]]:
-    if not any(call.open for call in state.calls):
+    """The turn whose calls the state holds, what is settled of it, and what is unknown."""
+    if not state.calls:
         return None, {}, ()
     calls = list(
         ToolCall.objects.filter(pk__in=[call.id for call in state.calls]).order_by("position")
@@ -105,29 +136,26 @@ def _open_turn(
     settled: dict[str, ResultStatus] = {}
     unknown: list[ToolCallPart] = []
     for call in calls:
-        if call.status in (ToolCall.Status.HELD, ToolCall.Status.RUNNING):
-            tool = agent.tools.get(call.name)
-            repeatable = tool is not None and (tool.read_only or tool.idempotent)
-            if call.status == ToolCall.Status.RUNNING and not repeatable:
-                part = by_id[call.pk]
-                unknown.append(part)
-                results.append(
-                    ToolResultPart(part.id, part.name, "interrupted", (TextPart(UNKNOWN),))
-                )
-                settled[call.pk] = "interrupted"
+        if call.status == ToolCall.Status.HELD:
+            continue
+        if call.status != ToolCall.Status.RUNNING:
+            result = result_part(call)
+        elif _is_repeatable(agent, call.name):
+            continue
         else:
-            results.append(result_part(call))
-            settled[call.pk] = results[-1].status
+            unknown.append(by_id[call.pk])
+            result = ToolResultPart(call.pk, call.name, "interrupted", (TextPart(UNKNOWN),))
+        results.append(result)
+        settled[call.pk] = result.status
     turn = OpenTurn(message.position, tuple(by_id.values()), tuple(results))
     return turn, settled, tuple(unknown)
 
 
+def _is_repeatable(agent: Agent, name: str) -> bool:
+    tool = agent.tools.get(name)
+    return tool is not None and (tool.read_only or tool.idempotent)
+
+
 def _subtract(total: Usage, part: Usage) -> Usage:
-    return Usage(
-        *(
-            max(0, whole - mine)
-            for whole, mine in zip(
-                msgspec.structs.astuple(total), msgspec.structs.astuple(part), strict=True
-            )
-        )
-    )
+    pairs = zip(msgspec.structs.astuple(total), msgspec.structs.astuple(part), strict=True)
+    return Usage(*(max(0, whole - mine) for whole, mine in pairs))

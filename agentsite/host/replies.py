@@ -6,6 +6,7 @@ database and are released even when the client leaves before the first byte.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from django.conf import settings
@@ -13,37 +14,65 @@ from django.http import JsonResponse, StreamingHttpResponse
 
 from agentsite.engine import events as e
 from agentsite.engine.transcript import Transcript
+from agentsite.host.clock import now_ms
 from agentsite.host.errors import error_body
 from agentsite.host.hub import Hub
+from agentsite.host.interest import Interest, OneRun
 from agentsite.host.streams import Follower
-from agentsite.host.wire import HEADERS, cost_to_wire, usage_to_wire
+from agentsite.host.wire import HEADERS, cost_to_wire, encode_unlogged, usage_to_wire
 from agentsite.rows.units import unit
-from sessions_app import log
+from sessions_app import log, lookups
 
 
 class EventStream(StreamingHttpResponse):
     """Follows a session's log as SSE."""
 
-    def __init__(self, follower: Follower, *, replay: bool) -> None:
+    def __init__(self, follower: Follower, *, replay: bool, first: bytes | None = None) -> None:
         self._follower = follower
-        super().__init__(follower.frames(replay=replay), headers=HEADERS)
+        super().__init__(_with_first(first, follower.frames(replay=replay)), headers=HEADERS)
 
     def close(self) -> None:
         self._follower.close()
         super().close()
 
 
-def follow_run(hub: Hub, session_id: str, after: int, run_id: str | None) -> Follower:
+async def _with_first(first: bytes | None, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first is not None:
+        yield first
+    async for data in frames:
+        yield data
+
+
+def follow(hub: Hub, session_id: str, after: int, interest: Interest) -> Follower:
     """A follower that is subscribed from this moment on."""
-    return Follower(hub, session_id, after, run_id=run_id, keepalive=settings.KEEPALIVE_SECONDS)
+    return Follower(hub, session_id, after, interest, settings.KEEPALIVE_SECONDS)
 
 
-async def collect(follower: Follower, run_id: str, *, replay: bool) -> JsonResponse:
-    """Wait for the run's end and answer with what it said."""
+def announce_place(session_id: str, run_id: str, message: dict[str, Any], place: int) -> bytes:
+    """The `init` of a run that waits in the queue; its numbered one comes when it starts."""
+    return encode_unlogged(e.Init(session_id, run_id, message, queued=place), now_ms())
+
+
+async def collect(follower: Follower, *, replay: bool) -> JsonResponse:
+    """Wait until the run has ended or is parked, and answer with what it said."""
     async for _ in follower.frames(replay=replay):
         pass  # the log is read once, when it is complete
-    entries = await unit(read_run, follower.session_id, run_id)
-    return summarise(follower.session_id, run_id, entries)
+    interest = follower.interest
+    if not isinstance(interest, OneRun):
+        raise RuntimeError("only a run can be collected")
+    entries = await unit(read_run, follower.session_id, interest.run_id)
+    if interest.parked:
+        usage, micros = await unit(lookups.spent_by_run, interest.run_id)
+        done = e.Done("awaiting_confirmation", usage, micros, interest.run_id)
+        return summarise(follower.session_id, entries, done)
+    return summarise(follower.session_id, entries, _find_done(entries, interest.run_id))
+
+
+def _find_done(entries: list[e.Entry], run_id: str) -> e.Done:
+    for entry in entries:
+        if isinstance(entry.event, e.Done) and entry.event.run_id == run_id:
+            return entry.event
+    raise RuntimeError(f"run {run_id} has no end")
 
 
 def read_run(session_id: str, run_id: str) -> list[e.Entry]:
@@ -56,22 +85,19 @@ def read_run(session_id: str, run_id: str) -> list[e.Entry]:
     return entries
 
 
-def summarise(session_id: str, run_id: str, entries: list[e.Entry]) -> JsonResponse:
+def summarise(session_id: str, entries: list[e.Entry], done: e.Done) -> JsonResponse:
     """The document that `POST /chat` answers with."""
     transcript = Transcript()
-    done: e.Done | None = None
     failed: e.Failed | None = None
     for entry in entries:
         transcript.fold(entry)
         if isinstance(entry.event, e.Failed):
             failed = entry.event
-        if isinstance(entry.event, e.Done) and entry.event.run_id == run_id:
-            done = entry.event
+        if isinstance(entry.event, e.Done) and entry.event.run_id == done.run_id:
             break
-    ids = {"sessionId": session_id, "session_id": session_id, "runId": run_id}
-    if done is None or (failed is not None and done.reason == "error"):
-        code, text = (failed.code, failed.message) if failed else ("internal", "The run was lost.")
-        return JsonResponse({**error_body(code, text), **ids}, status=502)
+    ids = {"sessionId": session_id, "session_id": session_id, "runId": done.run_id}
+    if failed is not None and done.reason == "error":
+        return JsonResponse({**error_body(failed.code, failed.message), **ids}, status=502)
     turns = [m for m in transcript.messages if m["type"] == "assistant_text"]
     calls = [_call(call) for turn in turns for call in turn["toolCalls"]]
     return JsonResponse(
@@ -83,6 +109,7 @@ def summarise(session_id: str, run_id: str, entries: list[e.Entry]) -> JsonRespo
             "usage": usage_to_wire(done.usage),
             "cost": cost_to_wire(done.cost_micros),
             "reason": done.reason,
+            **({"pendingInteractions": transcript.pending} if transcript.pending else {}),
         }
     )
 

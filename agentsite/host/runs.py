@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -28,16 +29,13 @@ from agentsite.host.lifecycle import OpenedRun
 from agentsite.host.recovery import TakenRun, reopen
 from agentsite.host.titles import make_title
 from agentsite.rows.units import unit
-from sessions_app import actions, leases
+from sessions_app import actions, interactions, leases, queue
 from sessions_app.actions import LeaseLost, RunRef
+from sessions_app.interactions import GivenAnswer
 
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5
-POISONED = (
-    "The run was ended: every server process that worked on it broke off. "
-    "The operators find it among the failed runs."
-)
 
 
 class LiveRun:
@@ -62,7 +60,8 @@ class Runs:
         self._hub = hub
         self._journal = journal
         self._live: dict[str, LiveRun] = {}
-        self._sessions: dict[str, int] = {}
+        self._sessions: Counter[str] = Counter()
+        self._scopes: Counter[str] = Counter()
         self._beside: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
@@ -70,14 +69,16 @@ class Runs:
 
     def owns_session(self, session_id: str) -> bool:
         """Whether the events of this session are made here."""
-        return session_id in self._sessions
+        return self._sessions[session_id] > 0
 
-    def check_room(self) -> None:
+    def check_room(self, scope_id: str) -> None:
         """Refuse (429, 503) when this process takes no more runs."""
         if not self.accepting:
             text = "The server is about to stop. Send the request again."
             raise Refusal(503, "shutting_down", text, headers={"Retry-After": "1"})
-        if len(self) >= settings.MAX_LIVE_RUNS:
+        most = settings.MAX_LIVE_RUNS
+        crowded = len(self) >= most - most // 4  # the last quarter is for scopes with few runs
+        if len(self) >= most or (crowded and self._scopes[scope_id] >= max(1, most // 4)):
             text = "The server has as many runs as it can take. Try again in a moment."
             raise Refusal(429, "too_many_runs", text, headers={"Retry-After": str(BUSY_SECONDS)})
 
@@ -99,7 +100,8 @@ class Runs:
             images=opened.images,
             session_usage=opened.session_usage,
             assistant_messages=opened.assistant_messages,
-            started_at_ms=opened.started_at_ms,
+            first_seq=opened.first_seq,
+            seconds_used=opened.seconds_used,
         )
         driver = Driver(
             conversation,
@@ -111,7 +113,8 @@ class Runs:
         )
         run = LiveRun(driver)
         self._live[ref.run_id] = run
-        self._sessions[ref.session_id] = self._sessions.get(ref.session_id, 0) + 1
+        self._sessions[ref.session_id] += 1
+        self._scopes[ref.scope_id] += 1
         run.task = asyncio.create_task(self._live_out(run, opened, taken), name=ref.run_id)
 
     async def _live_out(self, run: LiveRun, opened: OpenedRun, taken: TakenRun | None) -> None:
@@ -130,29 +133,34 @@ class Runs:
         await self._follow_up(run.driver.conversation, state, ref)
 
     async def _drive(self, driver: Driver, opened: OpenedRun, taken: TakenRun | None) -> RunState:
-        if taken is None:
-            notice = driver.conversation.bundle.notice
-            if notice is not None:
-                driver.announce([Noticed(notice)])
-            return await driver.drive(steps.Begun())
-        await self._journal.commit(driver.log, taken.greeting, taken.write)
+        first: tuple[steps.Incoming | GivenAnswer, ...] = (steps.Begun(),)
+        if taken is not None:
+            if taken.greeting:
+                await self._journal.commit(driver.log, taken.greeting, taken.write)
+            driver.rolled_back = taken.rollback
+            first = taken.first
         if opened.turn is not None:
             driver.calls.begin(opened.turn.position, opened.turn.calls, opened.turn.results)
-        if taken.poisoned:
-            return await driver.drive(steps.Cancelled("error", POISONED, "poisoned"))
-        return await driver.drive(steps.Resumed(opened.settled))
+        notice = driver.conversation.bundle.notice
+        if notice is not None and first == (steps.Begun(),):
+            driver.announce([Noticed(notice)])
+        return await driver.drive(*first)
 
     def _forget(self, ref: RunRef) -> None:
         self._live.pop(ref.run_id, None)
-        left = self._sessions.pop(ref.session_id, 1) - 1
-        if left:
-            self._sessions[ref.session_id] = left
+        for counter, key in ((self._sessions, ref.session_id), (self._scopes, ref.scope_id)):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
 
     async def _follow_up(self, conversation: Conversation, state: RunState, ref: RunRef) -> None:
-        """What comes after `done`: late words, and a title after the first answer."""
+        """What comes after `done`: late words, the queue, and a title after the first answer."""
+        if state.phase != "done":
+            return
         late = await unit(leases.announce_late_titles, ref.run_id, ref.session_id, now_ms())
         for entry in late:
             self._journal.publish_committed(ref.session_id, entry)
+        await self.start_queued(ref.session_id)
         if conversation.request.make_title and state.reason == "model_stop":
             self.spawn(self._make_title(conversation, ref))
 
@@ -185,10 +193,38 @@ class Runs:
             run = self._live.get(run_id)
             if run is None:
                 continue
-            if kind == "interrupt":
-                run.driver.post(steps.Cancelled("user_abort"))
-            elif kind == "title":
-                run.driver.announce([TitleChanged(data["title"])])
+            await self._obey(run.driver, kind, data)
+
+    async def _obey(self, driver: Driver, kind: str, data: dict[str, Any]) -> None:
+        match kind:
+            case "interrupt":
+                driver.post(steps.Cancelled("user_abort"))
+            case "rollback":
+                driver.rolled_back = True
+                driver.post(steps.Cancelled("user_abort"))
+            case "steer":
+                driver.steered = True
+                driver.post(steps.Joined())
+            case "answer":
+                asked = [call.id for call in driver.state.calls if call.status == "asked"]
+                for given in await unit(interactions.answers_for, driver.ref.run_id, asked):
+                    driver.post(given)
+            case "title":
+                driver.announce([TitleChanged(data["title"])])
+            case _:
+                raise ValueError(f"an unknown signal: {kind}")
+
+    # ---- the queue ----------------------------------------------------------------------
+
+    async def start_queued(self, session_id: str) -> None:
+        """Start the next queued run of a session, if it is idle and we take runs."""
+        if not self.accepting:
+            return
+        run_id = await unit(
+            queue.start_next, session_id, self.owner, settings.RUN_LEASE_SECONDS, now_ms()
+        )
+        if run_id is not None:
+            await self._adopt(run_id)
 
     # ---- leases -----------------------------------------------------------------------
 
@@ -216,15 +252,34 @@ class Runs:
             await self.take_over()
 
     async def take_over(self) -> None:
-        """Claim and resume runs whose process is gone."""
+        """Claim and resume runs whose process is gone; start queues and close old questions."""
+        for run_id in await unit(interactions.expire_due):
+            await self.claim(run_id)
         for run_id in await unit(leases.take_over, self.owner, settings.RUN_LEASE_SECONDS):
-            try:
-                taken = await unit(reopen, self._agents, run_id)
-            except Exception:  # one broken run must not keep the others waiting
-                logger.exception("run %s cannot be taken over", run_id)
-                continue
-            logger.warning("run %s is taken over, attempt %d", run_id, taken.opened.ref.attempt)
-            self._launch(taken.opened, taken)
+            await self._adopt(run_id)
+        for session_id in await unit(queue.find_orphans):
+            await self.start_queued(session_id)
+
+    async def claim(self, run_id: str) -> None:
+        """Take a run that was just woken, unless somebody was faster or has it."""
+        lease = settings.RUN_LEASE_SECONDS
+        if self.accepting and await unit(leases.claim_run, run_id, self.owner, lease):
+            await self._adopt(run_id)
+
+    async def _adopt(self, run_id: str) -> None:
+        """Load a run that is ours by its row, and let it go on."""
+        try:
+            taken = await unit(reopen, self._agents, run_id)
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("run %s cannot be loaded", run_id)
+            return
+        ref = taken.opened.ref
+        logger.info("run %s goes on here, attempt %d", ref.run_id, ref.attempt)
+        self._launch(taken.opened, taken)
+        if taken.opened.init is not None:
+            self._journal.publish_committed(ref.session_id, taken.opened.init)
 
     async def close(self, grace: float) -> None:
         """Let live runs end, then hand the rest over."""

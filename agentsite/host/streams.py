@@ -10,8 +10,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from agentsite.engine.events import Done, Entry
+from agentsite.engine.events import AnyEvent, Entry
 from agentsite.host.hub import Frame, Hub
+from agentsite.host.interest import Interest
 from agentsite.host.wire import KEEPALIVE, encode_entry
 from agentsite.rows.units import unit
 from sessions_app import log
@@ -24,16 +25,14 @@ class Follower:
     """One reader's place in one session's log."""
 
     def __init__(
-        self, hub: Hub, session_id: str, after: int, *, run_id: str | None, keepalive: float
+        self, hub: Hub, session_id: str, after: int, interest: Interest, keepalive: float
     ) -> None:
-        self._hub = hub
         self.session_id = session_id
+        self.interest = interest
+        self._hub = hub
         self._seq = after
-        self._gap = False
-        self._run_id = run_id
-        """End after this run's `done`; None follows for ever."""
         self._keepalive = keepalive
-        self._ended = False
+        self._gap = False
         self._subscriber = hub.subscribe(session_id)
 
     def close(self) -> None:
@@ -51,16 +50,14 @@ class Follower:
                 async for data in self._read_log():
                     yield data
             last_sent = time.monotonic()
-            while not self._ended:
-                waiting = await self._subscriber.wait()
+            while not self.interest.ended:
+                if self._is_over():
+                    yield await self.interest.farewell()
+                    return
                 sent = False
-                for data in self._join(waiting):
+                async for data in self._read_on():
                     sent = True
                     yield data
-                if self._subscriber.behind or self._gap:
-                    async for data in self._catch_up():
-                        sent = True
-                        yield data
                 now = time.monotonic()
                 if sent:
                     last_sent = now
@@ -70,69 +67,88 @@ class Follower:
         finally:
             self.close()
 
+    def _is_over(self) -> bool:
+        """Whether a person has been awaited for too long; sees to it that we look again."""
+        left = self.interest.seconds_left()
+        if left is not None and left > 0:
+            asyncio.get_running_loop().call_later(left, self._subscriber.wake)
+        return left is not None and left <= 0
+
+    async def _read_on(self) -> AsyncIterator[bytes]:
+        """What comes next, or nothing when only the time has moved."""
+        for data in self._join(await self._subscriber.wait()):
+            yield data
+        if self._subscriber.behind or self._gap:
+            async for data in self._catch_up():
+                yield data
+
     def _join(self, frames: list[Frame]) -> list[bytes]:
         """Frames that go on where the reader is, joined into few writes."""
-        joined: list[bytes] = []
-        parts: list[bytes] = []
-        size = 0
+        pack = _Pack()
         for frame in frames:
-            if frame.seq <= self._seq or self._ended:
+            if frame.seq <= self._seq or self.interest.ended:
                 continue
             if frame.previous > self._seq:
                 self._gap = True
                 break
-            if size + len(frame.data) > JOINED_BYTES and parts:
-                joined.append(b"".join(parts))
-                parts, size = [], 0
-            parts.append(frame.data)
-            size += len(frame.data)
-            self._pass(frame.seq, frame.event)
-        if parts:
-            joined.append(b"".join(parts))
-        return joined
+            if self._pass(frame.seq, frame.event):
+                pack.add(frame.data)
+        return pack.close()
 
     async def _catch_up(self) -> AsyncIterator[bytes]:
         # From here on frames queue up again; those that the log holds too are passed over.
         self._subscriber.behind = False
-        missing = self._gap
-        self._gap = False
+        missing, self._gap = self._gap, False
         before = self._seq
         async for data in self._read_log():
             yield data
         if missing and self._seq == before:
-            # Sent before we listened, not committed yet: the next flush brings it.
+            # Sent before we listened and not committed yet: the next flush brings it.
             await asyncio.sleep(CATCH_UP_SECONDS)
+            self._subscriber.nudge()
             self._gap = True
-            self._subscriber.wake()
-            self._subscriber.behind = True
 
     async def _read_log(self) -> AsyncIterator[bytes]:
-        while not self._ended:
+        while not self.interest.ended:
             entries = await unit(log.read, self.session_id, self._seq)
             if not entries:
                 return
-            for chunk in self._encode(entries):
-                yield chunk
+            for data in self._encode(entries):
+                yield data
 
     def _encode(self, entries: list[Entry]) -> list[bytes]:
-        chunks: list[bytes] = []
-        parts: list[bytes] = []
-        size = 0
+        pack = _Pack()
         for entry in entries:
-            if self._ended:
+            if self.interest.ended:
                 break
-            data = encode_entry(entry)
-            if size + len(data) > JOINED_BYTES and parts:
-                chunks.append(b"".join(parts))
-                parts, size = [], 0
-            parts.append(data)
-            size += len(data)
-            self._pass(entry.seq, entry.event)
-        if parts:
-            chunks.append(b"".join(parts))
-        return chunks
+            if self._pass(entry.seq, entry.event):
+                pack.add(encode_entry(entry))
+        return pack.close()
 
-    def _pass(self, seq: int, event: object) -> None:
+    def _pass(self, seq: int, event: AnyEvent) -> bool:
         self._seq = seq
-        if self._run_id is not None and isinstance(event, Done) and event.run_id == self._run_id:
-            self._ended = True
+        return self.interest.takes(event)
+
+
+class _Pack:
+    """Frames joined into writes of a few kilobytes; a frame is never cut."""
+
+    __slots__ = ("_parts", "_size", "_writes")
+
+    def __init__(self) -> None:
+        self._writes: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        if self._parts and self._size + len(data) > JOINED_BYTES:
+            self._writes.append(b"".join(self._parts))
+            self._parts, self._size = [], 0
+        self._parts.append(data)
+        self._size += len(data)
+
+    def close(self) -> list[bytes]:
+        if self._parts:
+            self._writes.append(b"".join(self._parts))
+            self._parts = []
+        return self._writes

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
+from collections.abc import Callable
 
+import msgspec
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from agentsite.host.bodies import ChatBody, parse_chat
+from agentsite.host.busy import enter_busy
 from agentsite.host.caller import resolve_caller
 from agentsite.host.edges import api, read_json_body
 from agentsite.host.errors import Refusal, session_not_found
-from agentsite.host.lifecycle import open_run
-from agentsite.host.replies import EventStream, collect, follow_run
+from agentsite.host.interest import Interest, OneRun
+from agentsite.host.lifecycle import IdempotencyKey, Wanted, open_run, prepare_run
+from agentsite.host.replies import EventStream, announce_place, collect, follow
 from agentsite.host.site import Site, site
-from agentsite.host.streams import Follower
 from agentsite.rows.units import unit
 from sessions_app import leases, lookups
+from sessions_app.actions import KeyReused, SessionBusy
 
-logger = logging.getLogger(__name__)
+MAX_KEY = 200
+DEFAULT_GRACE = 300.0
 
 
 @api("POST")
@@ -42,49 +47,108 @@ async def chat_sync(request: HttpRequest) -> HttpResponseBase:
 
 
 async def _stream(request: HttpRequest) -> HttpResponseBase:
-    here = site()
-    body = parse_chat(read_json_body(request))
-    follower, _, replay = await _begin_or_join(here, request, body)
-    return EventStream(follower, replay=replay)
+    here, body = site(), parse_chat(read_json_body(request))
+    entrance = await _enter(here, request, body, None)
+    follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
+    entrance.start()
+    return EventStream(follower, replay=entrance.replay, first=entrance.first)
 
 
 async def _answer(request: HttpRequest) -> HttpResponseBase:
-    here = site()
-    body = parse_chat(read_json_body(request))
-    follower, run_id, replay = await _begin_or_join(here, request, body)
-    return await collect(follower, run_id, replay=replay)
+    here, body = site(), parse_chat(read_json_body(request))
+    entrance = await _enter(here, request, body, 0.0)
+    follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
+    entrance.start()
+    return await collect(follower, replay=entrance.replay)
 
 
-async def _begin_or_join(
-    here: Site, request: HttpRequest, body: ChatBody
-) -> tuple[Follower, str, bool]:
-    """A follower of the run that the body starts or names, and whether to read the log first."""
+class Entrance(msgspec.Struct, frozen=True):
+    """Where a response enters a session's log."""
+
+    session_id: str
+    after: int
+    interest: OneRun
+    replay: bool
+    """Read the log first; a run that begins only now has nothing there yet."""
+    first: bytes | None = None
+    """A frame in front of all others."""
+    start: Callable[[], None] = lambda: None
+    """What is to happen once the response listens."""
+
+
+async def _enter(here: Site, request: HttpRequest, body: ChatBody, grace: float | None) -> Entrance:
+    """Start the run that the body asks for, or find the one that it names."""
     caller = resolve_caller(request, body.scope_id)
     if body.message is None:
-        return await _join(here, request, body.sessionId or "", caller.scope_id)
-    here.runs.check_room()
-    opened = await unit(open_run, here.agents, body, caller.scope_id, here.owner)
+        return await _join(here, request, body.sessionId or "", caller.scope_id, grace)
+    here.runs.check_room(caller.scope_id)
+    key = read_idempotency_key(request)
+    wanted = await unit(prepare_run, here.agents, body, caller.scope_id, here.owner, key)
+    if grace is None:
+        grace = wanted.agent.block.confirmation_grace
+    try:
+        opened = await unit(open_run, wanted)
+    except KeyReused as used:
+        return await _repeat(used, caller.scope_id, grace)
+    except SessionBusy:
+        return await _enter_busy(here, body, wanted, grace)
     ref, init = opened.ref, opened.init
     if init is None:
         raise RuntimeError("a run was begun without its init")
-    follower = follow_run(here.hub, ref.session_id, init.seq - 1, ref.run_id)
-    here.journal.publish_committed(ref.session_id, init)
-    here.runs.start(opened)
-    return follower, ref.run_id, False
+
+    def start() -> None:
+        here.journal.publish_committed(ref.session_id, init)
+        here.runs.start(opened)
+
+    interest = OneRun(ref.run_id, grace)
+    return Entrance(ref.session_id, init.seq - 1, interest, replay=False, start=start)
+
+
+async def _enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -> Entrance:
+    try:
+        place = await enter_busy(here, body, wanted, grace)
+    except KeyReused as used:
+        return await _repeat(used, wanted.new.scope_id, grace)
+    first = None
+    if place.queued is not None:
+        first = announce_place(place.session_id, place.run_id, wanted.new.api_message, place.queued)
+    return Entrance(place.session_id, place.after, place.interest, replay=True, first=first)
+
+
+async def _repeat(used: KeyReused, scope_id: str, grace: float) -> Entrance:
+    """The same request again: the same run."""
+    if not used.same_body:
+        text = "This Idempotency-Key was used with another body."
+        raise Refusal(422, "idempotency_key_reused", text)
+    interest = OneRun(used.run_id, grace, await_init=True)
+    after = await unit(lookups.place_before_run, used.run_id, scope_id)
+    return Entrance(used.session_id, after, interest, replay=True)
 
 
 async def _join(
-    here: Site, request: HttpRequest, session_id: str, scope_id: str
-) -> tuple[Follower, str, bool]:
+    here: Site, request: HttpRequest, session_id: str, scope_id: str, grace: float | None
+) -> Entrance:
     """Follow the newest run of a session (the seed's way to reconnect)."""
     run = await unit(lookups.newest_run, session_id, scope_id)
     if run is None:
         raise session_not_found()
     after = read_last_event_id(request)
-    start = run.first_seq - 1 if after is None else max(after, 0)
+    start = run.first_seq - 1 if after is None else after
     if after is not None and run.ended and after >= run.last_seq:
         start = run.last_seq - 1  # it has seen all: at least `done` comes again
-    return follow_run(here.hub, session_id, start, run.run_id), run.run_id, True
+    grace = DEFAULT_GRACE if grace is None else grace
+    return Entrance(session_id, start, OneRun(run.run_id, grace), replay=True)
+
+
+def read_idempotency_key(request: HttpRequest) -> IdempotencyKey | None:
+    """The header with a hash of the body. Raises `Refusal` for one that is too long."""
+    key = request.headers.get("idempotency-key")
+    if not key:
+        return None
+    if len(key) > MAX_KEY or not key.isprintable():
+        text = f"An Idempotency-Key has at most {MAX_KEY} printable characters."
+        raise Refusal(400, "invalid_field", text)
+    return IdempotencyKey(key, hashlib.sha256(request.body).hexdigest())
 
 
 @api("GET")
@@ -97,7 +161,7 @@ async def session_events(request: HttpRequest, session_id: str) -> HttpResponseB
     if status == "expired":
         raise Refusal(410, "session_expired", "The session's events were deleted when it expired.")
     after = read_last_event_id(request) or 0
-    return EventStream(follow_run(site().hub, session_id, after, None), replay=True)
+    return EventStream(follow(site().hub, session_id, after, Interest()), replay=True)
 
 
 @api("POST")
@@ -108,7 +172,9 @@ async def interrupt(request: HttpRequest, session_id: str) -> HttpResponseBase:
         raise session_not_found()
     run_id = await unit(leases.request_interrupt, session_id)
     if run_id is not None:
-        await site().runs.take_signals([run_id])
+        here = site()
+        await here.runs.take_signals([run_id])
+        await here.runs.claim(run_id)  # a parked run has no owner that could stop it
     return JsonResponse({"ok": True, "runId": run_id})
 
 

@@ -103,6 +103,8 @@ class Tool:
     internal: bool = False
     """The chat page does not show its calls."""
     confirm: Confirm = False
+    question: Literal["ask_user", "ask_choice"] | None = None
+    """The call is itself a question to a person: its result is the answer, it never runs."""
 
     @property
     def spec(self) -> ToolSpec:

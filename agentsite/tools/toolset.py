@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from agentsite.engine.ports import ToolSpec
 from agentsite.manifest.bundle import Bundle
 from agentsite.tools.activate_skill import ACTIVATE_SKILL, READ_SKILL_FILE
+from agentsite.tools.ask_person import ASK_CHOICE, ASK_USER
 from agentsite.tools.base import Tool
 from agentsite.tools.custom import make_tool
 from agentsite.tools.load_knowledge import LOAD_KNOWLEDGE
@@ -24,7 +25,7 @@ def build_toolset(bundle: Bundle, extra: Iterable[Tool] = ()) -> dict[str, Tool]
 
     Tools with `confirm: "never"` are not offered. Raises DuplicateTool.
     """
-    tools = [PRESENT, STOP_EXECUTION, READ_TOOL_RESULT]
+    tools = [PRESENT, STOP_EXECUTION, READ_TOOL_RESULT, ASK_USER, ASK_CHOICE]
     if bundle.knowledge:
         tools.append(LOAD_KNOWLEDGE)
     if bundle.skills:

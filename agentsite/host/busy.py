@@ -1,0 +1,119 @@
+"""A message for a session that has a live run: refused, queued, joined, or taken for an answer.
+
+Law: a parked run lets nothing pass but its answer, in any of its forms. Whatever is
+accepted is a row before the caller hears of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agentsite.host.bodies import ChatBody
+from agentsite.host.errors import Refusal, session_not_found
+from agentsite.host.interest import OneRun, Steered
+from agentsite.host.lifecycle import Wanted
+from agentsite.rows.units import unit
+from sessions_app import interactions, leases, lookups, queue
+from sessions_app.actions import SessionNotFound
+from sessions_app.interactions import Answer
+from sessions_app.models import Interaction, Run, Signal
+
+if TYPE_CHECKING:
+    from agentsite.host.site import Site
+
+DECISION = re.compile(r"\s*I (approve|deny) the action \(correlation: ([\w-]{1,64})\)\s*")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where and how a response follows what became of its message."""
+
+    session_id: str
+    run_id: str
+    after: int
+    interest: OneRun
+    queued: int | None = None
+
+
+async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -> Place:
+    """Pass a message on to a busy session. Raises `Refusal`."""
+    new = wanted.new
+    pending = await unit(interactions.find_open, new.session_id, new.scope_id)
+    live = await unit(lookups.live_run, new.session_id, new.scope_id)
+    if pending:
+        return await _answer(here, body, wanted, pending, grace)
+    if wanted.on_busy == "reject":
+        raise busy(())
+    rank = 0 if wanted.on_busy in ("interrupt", "rollback") else 1
+    steering = wanted.on_busy == "steer"
+    try:
+        place = await unit(queue.enqueue, new, rank=rank, steering=steering)
+    except SessionNotFound as error:
+        raise session_not_found() from error
+    except queue.QueueFull as error:
+        text = f"The session's queue is full: {queue.LONGEST} messages wait."
+        raise Refusal(429, "queue_full", text, headers={"Retry-After": "5"}) from error
+    after = live.last_seq if live is not None else 0
+    if steering and live is not None:
+        await unit(_signal, live.run_id, Signal.Kind.STEER)
+        await here.runs.take_signals([live.run_id])
+        interest: OneRun = Steered(live.run_id, new.run_id, new.message.id, grace)
+        return Place(new.session_id, live.run_id, after, interest)
+    if rank == 0:
+        rollback = wanted.on_busy == "rollback"
+        run_id = await unit(leases.request_interrupt, new.session_id, rollback=rollback)
+        if run_id is not None:
+            await here.runs.take_signals([run_id])
+            await here.runs.claim(run_id)
+    await here.runs.start_queued(new.session_id)  # the live run may have ended meanwhile
+    interest = OneRun(new.run_id, grace, await_init=True)
+    return Place(new.session_id, new.run_id, after, interest, place if rank else None)
+
+
+async def _answer(
+    here: Site, body: ChatBody, wanted: Wanted, pending: list[Interaction], grace: float
+) -> Place:
+    """A chat message that answers what the run waits for."""
+    new = wanted.new
+    said = DECISION.fullmatch(body.text)
+    message = msgspec.to_builtins(new.message)
+    if said is not None and any(row.pk == said[2] for row in pending):
+        answer = Answer(approved=said[1] == "approve", message=message)
+        interaction_id = said[2]
+    elif len(pending) == 1 and pending[0].kind == Interaction.Kind.ASK_CHOICE:
+        answer = Answer(approved=True, answers=body.text, message=message)
+        interaction_id = pending[0].pk
+    else:
+        raise busy(tuple(pending))
+    try:
+        run_id = await unit(
+            interactions.give_answer, new.session_id, new.scope_id, interaction_id, answer
+        )
+    except (interactions.AlreadyAnswered, interactions.InteractionExpired) as error:
+        raise busy(()) from error
+    place = await unit(lookups.newest_run, new.session_id, new.scope_id)
+    await here.runs.claim(run_id)
+    await here.runs.take_signals([run_id])
+    after = place.last_seq if place is not None else 0
+    return Place(new.session_id, run_id, after, OneRun(run_id, grace))
+
+
+def _signal(run_id: str, kind: Signal.Kind) -> None:
+    run = Run.objects.live().filter(pk=run_id).first()
+    if run is not None:
+        leases.send_signal(run, kind, {})
+
+
+def busy(pending: tuple[Interaction, ...]) -> Refusal:
+    """409, with what the run waits for when it waits."""
+    if not pending:
+        text = "The session has a run under way. Follow it, stop it, or wait for its end."
+        return Refusal(409, "session_busy", text)
+    return Refusal(
+        409,
+        "session_busy",
+        "The session waits for an answer. Give it with POST /ask-user-response.",
+        {"pendingInteractions": [interactions.to_api(row) for row in pending]},
+    )

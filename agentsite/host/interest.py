@@ -1,0 +1,113 @@
+"""What a stream wants of a session's log: where it begins, and where it ends.
+
+Law: pure bookkeeping over events that pass by. The frame that closes a parked
+response is made here; it has no number and is not in the log.
+"""
+
+from __future__ import annotations
+
+import time
+
+from agentsite.engine.events import (
+    AnyEvent,
+    Approved,
+    ChoiceAsked,
+    ConfirmationRequired,
+    Denied,
+    Done,
+    Init,
+    TextStreamed,
+    ToolEnded,
+    UserAsked,
+    UserJoined,
+)
+from agentsite.host.clock import now_ms
+from agentsite.host.wire import encode_unlogged
+from agentsite.rows.units import unit
+from sessions_app import lookups
+
+
+class Interest:
+    """The whole session, for ever."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    def takes(self, event: AnyEvent) -> bool:
+        """Whether the stream shows this event; called once for each, in order."""
+        return True
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the stream ends by itself; None while nothing says so."""
+        return None
+
+    async def farewell(self) -> bytes:
+        raise RuntimeError("this stream has no end of its own")
+
+
+class OneRun(Interest):
+    """One run, from where the reader stands to its `done`, or until it is parked too long."""
+
+    def __init__(self, run_id: str, grace_seconds: float, *, await_init: bool = False) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self._grace = grace_seconds
+        self._begun = not await_init
+        self._asked: set[str] = set()
+        self._asked_at = 0.0
+
+    def takes(self, event: AnyEvent) -> bool:
+        if type(event) is TextStreamed:  # by far the most frequent
+            return self._begun
+        if not self._begun:
+            self._begun = isinstance(event, Init) and event.run_id == self.run_id
+            return self._begun
+        match event:
+            case ConfirmationRequired() | UserAsked() | ChoiceAsked():
+                self._asked.add(event.call_id)
+                self._asked_at = time.monotonic()
+            case Approved() | Denied():
+                self._asked.discard(event.call_id)
+            case ToolEnded():
+                self._asked.discard(event.id)
+            case Done():
+                self.ended = event.run_id == self.run_id
+            case _:
+                pass
+        return True
+
+    @property
+    def parked(self) -> bool:
+        """A person is awaited, as far as this reader has seen."""
+        return bool(self._asked)
+
+    def seconds_left(self) -> float | None:
+        if not self._asked:
+            return None
+        return self._asked_at + self._grace - time.monotonic()
+
+    async def farewell(self) -> bytes:
+        usage, micros = await unit(lookups.spent_by_run, self.run_id)
+        done = Done("awaiting_confirmation", usage, micros, self.run_id)
+        return encode_unlogged(done, now_ms())
+
+
+class Steered(OneRun):
+    """A message that joins the live run, or becomes a run of its own if that ends first."""
+
+    def __init__(
+        self, live_run_id: str, own_run_id: str, message_id: str, grace_seconds: float
+    ) -> None:
+        super().__init__(live_run_id, grace_seconds)
+        self._own_run_id = own_run_id
+        self._message_id = message_id
+        self._joined = False
+
+    def takes(self, event: AnyEvent) -> bool:
+        if isinstance(event, UserJoined) and event.message["id"] == self._message_id:
+            self._joined = True
+        if isinstance(event, Init) and event.run_id == self._own_run_id:
+            self.run_id, self._joined = self._own_run_id, True
+        taken = super().takes(event)
+        self.ended = self.ended and self._joined
+        return taken

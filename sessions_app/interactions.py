@@ -1,0 +1,213 @@
+"""Questions to people as rows: opened by a run, answered once, by anybody, anywhere.
+
+Law: single use by a conditional update; an answer and the waking of its run are
+one transaction. Foreign and unknown questions look the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+from django.db import transaction
+from django.db.models.functions import Now
+
+from agentsite.engine.events import ChoiceAsked, ConfirmationRequired, UserAsked
+from agentsite.engine.limits import canonical_json, sha256_hex
+from agentsite.engine.transcript import interaction_to_api
+from sessions_app.actions import RunRef
+from sessions_app.leases import send_signal, wake_run
+from sessions_app.models import Interaction, Run, Signal
+
+Question = ConfirmationRequired | UserAsked | ChoiceAsked
+DUE_AT_ONCE = 50
+KINDS: dict[type[Question], Interaction.Kind] = {
+    ConfirmationRequired: Interaction.Kind.CONFIRMATION,
+    UserAsked: Interaction.Kind.ASK_USER,
+    ChoiceAsked: Interaction.Kind.ASK_CHOICE,
+}
+
+
+class InteractionNotFound(Exception):
+    """Unknown or foreign."""
+
+
+class SeveralOpen(Exception):
+    """No id was given and more than one question is open: `pending` lists them."""
+
+    def __init__(self, pending: list[dict[str, Any]]) -> None:
+        super().__init__("several questions are open")
+        self.pending = pending
+
+
+class AlreadyAnswered(Exception):
+    """`first` is the answer that counted."""
+
+    def __init__(self, first: dict[str, Any]) -> None:
+        super().__init__("the question was answered before")
+        self.first = first
+
+
+class InteractionExpired(Exception):
+    """Nobody answered in time, or the run ended."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a person said. `approved` decides a confirmation; `answers` fill a question."""
+
+    approved: bool
+    answers: Any = None
+    comment: str = ""
+    message: dict[str, Any] | None = None
+    """The chat message that carried the answer, if one did (`engine.messages.Message`)."""
+
+
+class GivenAnswer(msgspec.Struct, frozen=True):
+    """An answer on its way to its run."""
+
+    interaction_id: str
+    call_id: str
+    kind: str
+    status: str
+    answer: Answer | None
+
+
+def bind(tool: str, arguments: dict[str, Any], call_id: str, scope_id: str) -> str:
+    """What an answer is bound to; the executor refuses when anything of it differs."""
+    return sha256_hex(tool, canonical_json(arguments), call_id, scope_id)
+
+
+def open_question(ref: RunRef, question: Question, binding: str, ttl_seconds: float) -> None:
+    """Write the row that goes with the event. Inside the step's transaction."""
+    Interaction.objects.create(
+        id=question.interaction_id,
+        session_id=ref.session_id,
+        run_id=ref.run_id,
+        call_id=question.call_id,
+        scope_id=ref.scope_id,
+        kind=KINDS[type(question)],
+        event=msgspec.to_builtins(question),
+        binding=binding,
+        expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=ttl_seconds),
+    )
+
+
+def withdraw_questions(ref: RunRef, call_ids: tuple[str, ...] | None = None) -> None:
+    """Close what is open: of these calls, or of the whole run."""
+    rows = Interaction.objects.filter(run_id=ref.run_id, status=Interaction.Status.OPEN)
+    if call_ids is not None:
+        rows = rows.filter(call_id__in=call_ids)
+    rows.update(status=Interaction.Status.WITHDRAWN, answered_at=Now())
+
+
+def list_pending(session_id: str) -> list[dict[str, Any]]:
+    """Open questions as `pendingInteractions[]` shows them, oldest first."""
+    rows = Interaction.objects.filter(session_id=session_id, status=Interaction.Status.OPEN)
+    return [to_api(row) for row in rows.order_by("created_at", "id")]
+
+
+def to_api(row: Interaction) -> dict[str, Any]:
+    question: Question = msgspec.convert(row.event, Question)
+    return interaction_to_api(question)
+
+
+def find_open(session_id: str, scope_id: str) -> list[Interaction]:
+    rows = Interaction.objects.filter(session_id=session_id, scope_id=scope_id)
+    return list(rows.filter(status=Interaction.Status.OPEN).order_by("created_at", "id"))
+
+
+def give_answer(session_id: str, scope_id: str, interaction_id: str | None, answer: Answer) -> str:
+    """Answer a question; returns the id of its run, which is awake now.
+
+    Raises `InteractionNotFound`, `SeveralOpen`, `AlreadyAnswered` or `InteractionExpired`.
+    """
+    with transaction.atomic():
+        row = _pick(session_id, scope_id, interaction_id)
+        if row.kind == Interaction.Kind.CONFIRMATION:
+            status = Interaction.Status.APPROVED if answer.approved else Interaction.Status.DENIED
+        else:
+            status = Interaction.Status.ANSWERED if answer.approved else Interaction.Status.DENIED
+        updated = Interaction.objects.filter(
+            pk=row.pk, status=Interaction.Status.OPEN, expires_at__gt=Now()
+        ).update(
+            status=status,
+            answer=msgspec.to_builtins(answer),
+            comment=answer.comment,
+            answered_at=Now(),
+        )
+        if not updated:
+            row.refresh_from_db()
+            if row.status in (Interaction.Status.OPEN, Interaction.Status.EXPIRED):
+                raise InteractionExpired(row.pk)
+            if row.status == Interaction.Status.WITHDRAWN:
+                raise InteractionExpired(row.pk)
+            raise AlreadyAnswered({"status": row.status, "answer": row.answer})
+        _wake(row.run_id)
+    return str(row.run_id)
+
+
+def _pick(session_id: str, scope_id: str, interaction_id: str | None) -> Interaction:
+    rows = Interaction.objects.filter(session_id=session_id, scope_id=scope_id)
+    if interaction_id is not None:
+        row = rows.filter(pk=interaction_id).first()
+        if row is None:
+            raise InteractionNotFound(interaction_id)
+        return row
+    found = find_open(session_id, scope_id)
+    if len(found) > 1:
+        raise SeveralOpen([to_api(row) for row in found])
+    if not found:
+        raise InteractionNotFound(session_id)
+    return found[0]
+
+
+def expire_due() -> list[str]:
+    """Close questions whose time is over and wake their runs; returns the runs' ids."""
+    with transaction.atomic():
+        due = list(
+            Interaction.objects.select_for_update(skip_locked=True)
+            .filter(status=Interaction.Status.OPEN, expires_at__lte=Now())
+            .order_by("expires_at")[:DUE_AT_ONCE]
+        )
+        Interaction.objects.filter(pk__in=[row.pk for row in due]).update(
+            status=Interaction.Status.EXPIRED, answered_at=Now()
+        )
+        runs = sorted({row.run_id for row in due})
+        for run_id in runs:
+            _wake(run_id)
+    return runs
+
+
+def _wake(run_id: str) -> None:
+    """Wake a parked run, or tell the owner of one that goes on."""
+    if wake_run(run_id):
+        return
+    run = Run.objects.live().filter(pk=run_id).first()
+    if run is not None:
+        send_signal(run, Signal.Kind.ANSWER, {})
+
+
+def answers_for(run_id: str, call_ids: list[str]) -> list[GivenAnswer]:
+    """What people have said (or not said in time) about these calls."""
+    rows = Interaction.objects.filter(run_id=run_id, call_id__in=call_ids).exclude(
+        status__in=(Interaction.Status.OPEN, Interaction.Status.WITHDRAWN)
+    )
+    return [
+        GivenAnswer(
+            row.pk,
+            row.call_id,
+            row.kind,
+            row.status,
+            None if row.answer is None else msgspec.convert(row.answer, Answer),
+        )
+        for row in rows.order_by("answered_at", "id")
+    ]
+
+
+def bindings_of(run_id: str, call_ids: tuple[str, ...]) -> dict[str, str]:
+    """Call id to what was approved."""
+    rows = Interaction.objects.filter(
+        run_id=run_id, call_id__in=call_ids, status=Interaction.Status.APPROVED
+    )
+    return {row.call_id: row.binding for row in rows}
