@@ -22,7 +22,7 @@ from django.utils.deprecation import MiddlewareMixin
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponsePermanentRedirect
     from django.http.response import HttpResponseBase
 
 
@@ -53,7 +53,16 @@ def is_staff_path(path: str) -> bool:
 
 
 class Security(InPlace, SecurityMiddleware):
-    """Django's security headers."""
+    """Django's security headers, and the check of the host's name.
+
+    Without the check a page of a stranger, whose name he lets point at this machine, could call
+    the API as if it were ours (DNS rebinding).
+    """
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        """Refuse names that are not ours: `DisallowedHost` becomes a 400."""
+        request.get_host()
+        return super().process_request(request)
 
 
 class XFrameOptions(InPlace, XFrameOptionsMiddleware):

@@ -109,6 +109,19 @@ def test_bad_settings_are_refused_together(
     assert refused.process.wait(20) == 1
 
 
+def test_broken_agent_is_told_whole(up: Start, tmp_path: Path) -> None:
+    agent = tmp_path / "agent"
+    agent.mkdir()
+    (agent / "amodal.json").write_text('{"name": 7, "verzion": "1.0.0"}')
+    refused = up(AGENT_DIR=str(agent))
+    said = refused.wait_for("amodal.json")
+    assert refused.process.wait(20) == 1
+    assert refused.process.stdout is not None
+    said += refused.process.stdout.read().decode()
+    assert "verzion" in said
+    assert "Traceback" not in said
+
+
 def test_production_takes_its_secrets_from_the_environment(up: Start, tmp_path: Path) -> None:
     running = up(
         "--production", "--no-input",

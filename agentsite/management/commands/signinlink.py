@@ -15,6 +15,7 @@ class Command(BaseCommand):
     """Prints the link."""
 
     help = "Print a link that signs a member of staff in, once, within the hour."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One optional name."""
