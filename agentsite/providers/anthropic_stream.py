@@ -93,7 +93,9 @@ class AnthropicDecoder(Decoder):
         super().__init__(provider, model)
         self._usage = Usage()
         self._signature = ""
+        self._calls: set[int] = set()
         self._bare_input: dict[int, bytes] = {}
+        """What calls started with, until a fragment comes."""
 
     def read_event(self, payload: bytes, out: list[Delta]) -> None:
         event = _decode(payload)
@@ -126,7 +128,8 @@ class AnthropicDecoder(Decoder):
         if delta.type == "text_delta":
             out.append(TextDelta(delta.text))
         elif delta.type == "input_json_delta":
-            if delta.partial_json:
+            # Blocks of the vendor's own tools bring arguments too; those calls are not ours.
+            if delta.partial_json and index in self._calls:
                 self._bare_input.pop(index, None)
                 out.append(ToolCallArgs(str(index), delta.partial_json))
         elif delta.type == "thinking_delta":
@@ -137,6 +140,7 @@ class AnthropicDecoder(Decoder):
     def _start_block(self, index: int, block: _Block, out: list[Delta]) -> None:
         if block.type == "tool_use":
             out.append(ToolCallStarted(str(index), block.name, {"id": block.id}))
+            self._calls.add(index)
             self._bare_input[index] = bytes(block.input)
         elif block.type == "redacted_thinking":
             out.append(ThinkingDelta("", {"redacted": block.data}))

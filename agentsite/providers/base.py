@@ -111,13 +111,14 @@ def hide_secrets(text: str) -> str:
 def classify(status: int | None, message: str, *types: str | None) -> ErrorKind:
     """Return the kind of a vendor's error from its types (most telling first) and status.
 
-    A type wins over the status: an error event inside a 200 has no status of its own.
+    A telling type wins over the status: an error event inside a 200 has none of its own.
     """
     known = [
         _KIND_BY_TYPE[kind.lower()] for kind in types if kind and kind.lower() in _KIND_BY_TYPE
     ]
     kind = known[0] if known else None
-    if kind is None and status is not None and status >= 400:
+    if kind in (None, "bad_request") and status is not None and status >= 400:
+        # OpenAI calls everything from 400 to 404 an invalid request.
         kind = _KIND_BY_STATUS.get(status, "server" if status >= 500 else "bad_request")
     if kind == "bad_request":
         # A prompt that is too long, a wrong key and an empty account are all reported as

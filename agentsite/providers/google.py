@@ -33,8 +33,8 @@ from agentsite.providers.transport import (
     Read,
     SilenceGuard,
     require_key,
-    silence_error,
     stream_decoded,
+    to_connection_error,
 )
 
 _NO_SIGNATURE = "skip_thought_signature_validator"
@@ -84,11 +84,14 @@ def prepare_client(
     key = None if on_vertex and config.credentials.project else require_key(config)
 
     def build() -> tuple[Any, Callable[[], Awaitable[object]]]:
+        import aiohttp
         from google import genai
         from google.genai import types
 
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), trust_env=True)
         options = types.HttpOptions(
             base_url=config.base_url,
+            aiohttp_client=session,
             api_version=_API_VERSIONS[on_vertex],
             # Compression would only delay deltas.
             headers={"Accept-Encoding": "identity"},
@@ -102,7 +105,12 @@ def prepare_client(
             location=config.region if key is None else None,
             http_options=options,
         )
-        return client, client.aio.aclose
+
+        async def close() -> None:
+            await client.aio.aclose()
+            await session.close()
+
+        return client, close
 
     return build
 
@@ -132,17 +140,19 @@ async def open_stream(
 
 def to_error(error: Exception, config: ModelConfig) -> ProviderError:
     """Map the SDK's and the transport's errors; events inside a 200 are the decoder's."""
-    if isinstance(error, TimeoutError):
-        return silence_error(config)
-    body = read_error_body(getattr(error, "details", None))
     status = getattr(error, "code", None)
+    if type(error).__name__ in ("DefaultCredentialsError", "RefreshError"):
+        return ProviderError("auth", str(error), PROVIDER, config.model)
+    if not isinstance(status, int):
+        return to_connection_error(error, config)
+    body = read_error_body(getattr(error, "details", None))
     message = text_of(body.get("message")) or str(error) or type(error).__name__
     return ProviderError(
         classify(status, f"{message} {body.get('details', '')}", text_of(body.get("status"))),
         message,
         PROVIDER,
         config.model,
-        status if isinstance(status, int) else None,
+        status,
         read_retry_info(body),
     )
 

@@ -214,7 +214,7 @@ class ResponsesDecoder(Decoder):
         self._origin = origin
         self._open_calls: set[int] = set()
         """Calls of which no argument has come yet."""
-        self._called = False
+        self._calls: set[int] = set()
         self._refused = False
 
     def read_event(self, payload: bytes, out: list[Delta]) -> None:
@@ -225,7 +225,7 @@ class ResponsesDecoder(Decoder):
         if kind == "response.output_text.delta":
             out.append(TextDelta(event.delta))
         elif kind == "response.function_call_arguments.delta":
-            if event.delta:
+            if event.delta and event.output_index in self._calls:
                 self._open_calls.discard(event.output_index)
                 out.append(ToolCallArgs(str(event.output_index), event.delta))
         elif kind in _THOUGHTS:
@@ -251,7 +251,7 @@ class ResponsesDecoder(Decoder):
             self._end_item(event.output_index, event.item, out)
 
     def _start_call(self, index: int, item: _Item, out: list[Delta]) -> None:
-        self._called = True
+        self._calls.add(index)
         self._open_calls.add(index)
         data = {"id": item.call_id, "origin": self._origin} if item.call_id else {}
         out.append(ToolCallStarted(str(index), item.name or "", data))
@@ -279,7 +279,7 @@ class ResponsesDecoder(Decoder):
             return "refusal" if filtered else "max_tokens"
         if self._refused:
             return "refusal"
-        return "tool_calls" if self._called else "end"
+        return "tool_calls" if self._calls else "end"
 
     def _fail(self, body: Any) -> None:
         told = read_error_body({"error": body})

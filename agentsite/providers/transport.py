@@ -10,11 +10,12 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from agentsite.engine.deltas import Delta
+from agentsite.engine.ports import ErrorKind
 from agentsite.manifest.models import ModelConfig
 from agentsite.providers.base import (
     ProviderError,
@@ -194,15 +195,12 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def to_sdk_error(error: Exception, config: ModelConfig) -> ProviderError:
-    """Map what the anthropic and openai SDKs, httpx2 and asyncio raise."""
-    import httpx2
-
+    """Map what the anthropic and openai SDKs and the transports under them raise."""
     status = getattr(error, "status_code", None)
-    if isinstance(error, httpx2.TimeoutException | TimeoutError) or is_named(
-        error, "APITimeoutError"
-    ):
-        return silence_error(config)
-    body = read_error_body(getattr(error, "body", None))
+    given = getattr(error, "body", None)
+    if status is None and given is None:
+        return to_connection_error(error, config)
+    body = read_error_body(given)
     message = text_of(body.get("message")) or str(error) or type(error).__name__
     response = getattr(error, "response", None)
     return ProviderError(
@@ -215,15 +213,17 @@ def to_sdk_error(error: Exception, config: ModelConfig) -> ProviderError:
     )
 
 
-def silence_error(config: ModelConfig) -> ProviderError:
-    return ProviderError(
-        "timeout",
-        f"nothing was heard for {config.timeout:g} seconds",
-        config.provider,
-        config.model,
-    )
-
-
-def is_named(error: Exception, name: str) -> bool:
-    """Tell an SDK's error by name, so that an SDK that is not in use need not be imported."""
-    return any(cls.__name__ == name for cls in type(error).__mro__)
+def to_connection_error(error: BaseException, config: ModelConfig) -> ProviderError:
+    """Map a failure below HTTP, by its root: the SDKs call a refused connection a timeout."""
+    root = error
+    while root.__cause__ is not None and not isinstance(root, TimeoutError):
+        root = root.__cause__
+    connecting = type(root).__name__ in ("ConnectionTimeoutError", "ConnectTimeout")
+    if connecting:
+        seconds = min(config.timeout, _CONNECT_SECONDS)
+        kind, text = "timeout", f"connecting took longer than {seconds:g} seconds"
+    elif isinstance(root, TimeoutError):
+        kind, text = "timeout", f"nothing was heard for {config.timeout:g} seconds"
+    else:
+        kind, text = "server", f"the connection failed: {str(root) or type(root).__name__}"
+    return ProviderError(cast(ErrorKind, kind), text, config.provider, config.model)
