@@ -211,3 +211,10 @@ def bindings_of(run_id: str, call_ids: tuple[str, ...]) -> dict[str, str]:
         run_id=run_id, call_id__in=call_ids, status=Interaction.Status.APPROVED
     )
     return {row.call_id: row.binding for row in rows}
+
+
+def find_by_call(session_id: str, scope_id: str, call_id: str) -> str | None:
+    """The interaction of a call; None leaves the choice to `give_answer`."""
+    rows = Interaction.objects.filter(session_id=session_id, scope_id=scope_id)
+    row = rows.filter(call_id=call_id).order_by("-created_at").first() if call_id else None
+    return None if row is None else str(row.pk)

@@ -134,7 +134,7 @@ def parse_chat(raw: bytes) -> ChatBody:
     try:
         body = ChatBody.model_validate(_unify(payload))
     except ValidationError as error:
-        raise _to_refusal(error) from error
+        raise to_refusal(error) from error
     _check(body)
     return body
 
@@ -187,7 +187,8 @@ def _rank(key: str) -> tuple[int, str]:
     return (2 if is_alias_for_scope else 0) + ("_" in key), key
 
 
-def _to_refusal(error: ValidationError) -> Refusal:
+def to_refusal(error: ValidationError) -> Refusal:
+    """400 that names the first wrong field and lists all of them."""
     problems = [
         {"field": ".".join(map(str, problem["loc"])), "problem": problem["msg"]}
         for problem in error.errors(include_input=False, include_url=False, include_context=False)

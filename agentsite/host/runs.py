@@ -62,7 +62,8 @@ class Runs:
         self._live: dict[str, LiveRun] = {}
         self._sessions: Counter[str] = Counter()
         self._scopes: Counter[str] = Counter()
-        self._beside: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._live)
@@ -115,7 +116,10 @@ class Runs:
         self._live[ref.run_id] = run
         self._sessions[ref.session_id] += 1
         self._scopes[ref.scope_id] += 1
-        run.task = asyncio.create_task(self._live_out(run, opened, taken), name=ref.run_id)
+        task = asyncio.create_task(self._live_out(run, opened, taken), name=ref.run_id)
+        run.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _live_out(self, run: LiveRun, opened: OpenedRun, taken: TakenRun | None) -> None:
         ref = run.driver.ref
@@ -284,16 +288,14 @@ class Runs:
     async def close(self, grace: float) -> None:
         """Let live runs end, then hand the rest over."""
         self.accepting = False
-        tasks = [run.task for run in self._live.values() if run.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace)
-        left = dict(self._live)
-        for run in left.values():
-            run.cancel()
-        still = [run.task for run in left.values() if run.task is not None]
-        if still:
-            await asyncio.wait(still)
-            await unit(leases.release_leases, self.owner, list(left))
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=grace)
+        left = list(self._live)
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        await unit(leases.release_leases, self.owner, left)
         for task in tuple(self._beside):
             task.cancel()
         if self._beside:

@@ -62,6 +62,14 @@ async def _answer(request: HttpRequest) -> HttpResponseBase:
     return await collect(follower, replay=entrance.replay)
 
 
+async def start_message(request: HttpRequest, body: ChatBody) -> tuple[str, str]:
+    """Start the run of a message that nobody follows here; its session and run ids."""
+    here = site()
+    entrance = await _enter(here, request, body, None)
+    entrance.start()
+    return entrance.session_id, entrance.interest.run_id
+
+
 class Entrance(msgspec.Struct, frozen=True):
     """Where a response enters a session's log."""
 

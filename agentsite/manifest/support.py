@@ -16,10 +16,6 @@ from agentsite.manifest.tools import ToolFolder
 UNSUPPORTED: frozenset[str] = frozenset(
     {
         # keys of amodal.json
-        "agent.onBusy",
-        "agent.confirmationTtl",
-        "agent.confirmationGrace",
-        "agent.recovery",
         "agent.maxRunCost",
         "agent.permissions",
         "budgets",
@@ -42,7 +38,6 @@ UNSUPPORTED: frozenset[str] = frozenset(
         "stores/",
         "agents/<name>/",
         # what tools may be
-        "tool.confirm",
         "tool.executable",
         "tool.http",
         "tool.chain",
@@ -92,8 +87,6 @@ def features(tool: ToolFolder) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the rows a tool falls under, with the key that says so."""
     if tool.kind != "python":
         yield f"tool.{tool.kind}", () if tool.kind == "executable" else ("type",)
-    if tool.confirm is not False:
-        yield "tool.confirm", ("confirm",)
     if tool.manifest.sandbox is not None:
         yield "tool.sandbox", ("sandbox",)
 
