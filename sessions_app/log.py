@@ -73,6 +73,16 @@ def _payloads(stretches: list[Stretch]) -> list[str]:
     return payloads
 
 
+def holds(stretch: Stretch) -> bool:
+    """Whether exactly this stretch was committed."""
+    return EventBatch.objects.filter(
+        session_id=stretch.session_id,
+        first_seq=stretch.entries[0].seq,
+        last_seq=stretch.entries[-1].seq,
+        attempt=stretch.attempt,
+    ).exists()
+
+
 def read(session_id: str, after: int, batches: int = 64) -> list[Entry]:
     """Committed events above `after`, in order, at most so many stretches."""
     rows = EventBatch.objects.after(session_id, after).values_list("entries", flat=True)

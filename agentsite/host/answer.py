@@ -182,7 +182,7 @@ class Answer:
             message = _storable(self._assembly.partial(id=driver.conversation.next_message_id()))
         else:
             step.add(self._measure())
-        if not message.parts:
+        if not message.text and not message.tool_calls:  # nothing that anybody was shown
             return None
         position, at = self._first or (step.next_seq, step.at)
         step.write(

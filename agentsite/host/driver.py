@@ -127,7 +127,7 @@ class Driver:
                 self.state, effects = advance(self.state, incoming)
                 for effect in effects:
                     await self._perform(effect)
-                await self._commit()
+                await self.commit()
                 if self.state.phase == "done" or self._parked:
                     return self.state
         finally:
@@ -154,11 +154,12 @@ class Driver:
             case steps.Emit(event):
                 self._add(event)
             case steps.Prepare():
+                await self.commit()
                 await self._absorb()
-                await self._commit()
+                await self.commit()
                 self.post(self.conversation.measure(self.usage))
             case steps.CallModel(turn):
-                await self._commit()
+                await self.commit()
                 self._call_model(turn)
             case steps.RecordTurn(partial):
                 self._record_turn(partial)
@@ -172,7 +173,7 @@ class Driver:
             case steps.Park():
                 self._parked = self._inbox.empty()  # further answers may wait already
             case steps.Compact():
-                await self._commit()
+                await self.commit()
                 self._start(compact(self))
             case steps.CutWindow():
                 self.conversation.cut = True
@@ -215,7 +216,7 @@ class Driver:
         for call_id in changed:
             self.calls.settle_unrun(call_id, "error", questions.CHANGED)
         self.step.write(actions.start_calls, self.ref, call_ids)
-        await self._commit()
+        await self.commit()
         for call_id in changed:
             self.post(steps.CallFinished(call_id, "error"))
         self._start(self.calls.run(tuple(i for i in call_ids if i not in changed)))
@@ -254,7 +255,7 @@ class Driver:
             self.step.write(actions.remove_messages, self.ref)
         self.step.add(Done(reason, self.usage, self.cost_micros, self.ref.run_id))
 
-    async def _commit(self) -> None:
+    async def commit(self) -> None:
         """Commit what the step holds, with the state that it leads to."""
         step = self.step
         if not step:

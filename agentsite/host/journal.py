@@ -89,8 +89,10 @@ class _Taken:
                 future.set_exception(error)
 
 
-def _write_group(group: Sequence[_Taken]) -> None:
+def _write_group(group: Sequence[_Taken], again: bool) -> None:
     with transaction.atomic():
+        if again and _is_written(group):
+            return
         # Log first: `finish_run` closes the run, and the log takes nothing after that.
         log.append([stretch for taken in group if (stretch := taken.stretch()) is not None])
         for taken in group:
@@ -101,6 +103,16 @@ def _look_at(future: asyncio.Future[Any]) -> None:
     """A refusal nobody awaits is known to the run's log, which raises it at the next event."""
     if not future.cancelled():
         future.exception()
+
+
+def _is_written(group: Sequence[_Taken]) -> bool:
+    """Tell whether a commit whose answer got lost has happened: it is all there, or nothing."""
+    first = next((found for taken in group if (found := taken.stretch()) is not None), None)
+    if first is None or not log.holds(first):
+        return False
+    for taken in group:
+        taken.results = [None] * len(taken.writes)
+    return True
 
 
 class Journal:
@@ -216,16 +228,16 @@ class Journal:
             self._settle(taken)
 
     async def _write(self, group: list[_Taken]) -> None:
-        for seconds in RETRY_SECONDS:
+        for place, seconds in enumerate(RETRY_SECONDS):
             try:
-                await unit(_write_group, group)
+                await unit(_write_group, group, again=place > 0)
                 return
             except (OperationalError, InterfaceError) as error:
                 logger.warning("the log could not be written, trying again: %s", error)
                 await asyncio.sleep(seconds)
             except LeaseLost as error:
                 raise DatabaseError(str(error)) from error
-        await unit(_write_group, group)
+        await unit(_write_group, group, again=True)
 
     def _break(self, taken: _Taken, error: DatabaseError) -> None:
         lost = LeaseLost(taken.log.ref.run_id)

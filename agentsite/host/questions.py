@@ -105,6 +105,7 @@ async def find_changed(driver: Driver, call_ids: tuple[str, ...]) -> tuple[str, 
     ]
     if not bound:
         return ()
+    await driver.commit()  # a step is composed without awaiting
     agreed = await unit(
         interactions.bindings_of, driver.ref.run_id, tuple(call.id for call in bound)
     )
