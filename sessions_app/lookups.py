@@ -55,3 +55,8 @@ def place_before_run(run_id: str, scope_id: str) -> int:
     """Number after which a run's `init` stands, or will stand while it is queued."""
     run = Run.objects.for_scope(scope_id).select_related("session").get(pk=run_id)
     return int(run.first_seq - 1 if run.first_seq else max(0, run.session.reserved_seq - BLOCK))
+
+
+def losses_of(run_id: str) -> int:
+    """How many attempts of a run died with their process."""
+    return int(Run.objects.values_list("losses", flat=True).get(pk=run_id))

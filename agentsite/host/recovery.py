@@ -10,10 +10,11 @@ from __future__ import annotations
 import datetime as dt
 
 import msgspec
+from django.db import transaction
 
 from agentsite.engine import steps
 from agentsite.engine.deltas import Usage
-from agentsite.engine.events import AnyEvent, RunResumed, ToolEnded
+from agentsite.engine.events import AnyEvent, Done, Entry, Failed, RunResumed, ToolEnded
 from agentsite.engine.messages import (
     Part,
     ResultStatus,
@@ -23,12 +24,13 @@ from agentsite.engine.messages import (
 )
 from agentsite.engine.steps import RunState
 from agentsite.host.agents import Agent, ServedAgents
+from agentsite.host.clock import now_ms
 from agentsite.host.conversation import RunRequest
 from agentsite.host.lifecycle import OpenedRun, OpenTurn, load_images
 from sessions_app import log
-from sessions_app.actions import RunRef, settle_call
+from sessions_app.actions import RunRef, finish_run, settle_call
 from sessions_app.history import load_history, result_part
-from sessions_app.interactions import GivenAnswer, answers_for
+from sessions_app.interactions import GivenAnswer, answers_for, withdraw_questions
 from sessions_app.models import Message, Run, ToolCall
 
 MAX_LOSSES = 3
@@ -101,6 +103,27 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
     ]
     first = _first(agent, row, state, settled)
     return TakenRun(opened, tuple(greeting), unknown, first, row.rollback_requested)
+
+
+def give_up(run_id: str) -> None:
+    """End a run that cannot even be loaded any more. Synchronous: for `unit`."""
+    with transaction.atomic():
+        row = Run.objects.select_related("session").get(pk=run_id)
+        ref = RunRef(row.pk, row.attempt, row.session_id, row.scope_id)
+        state = RunState(phase="done", reason="error", turn=row.turns)
+        cost = row.cost_micros if row.cost_known else None
+        open_calls = ToolCall.objects.filter(run_id=run_id, status__in=("held", "running"))
+        events: list[AnyEvent] = [RunResumed(row.attempt, row.last_seq)]
+        for call in open_calls:
+            settle_call(ref, call.pk, "interrupted", (TextPart(UNKNOWN),), 0, [])
+            events.append(ToolEnded(call.pk, call.name, False, UNKNOWN, 0, status="interrupted"))
+        events += [Failed(POISONED, "poisoned"), Done("error", row.metered, cost, run_id)]
+        at, seq = now_ms(), row.session.reserved_seq
+        entries = tuple(Entry(seq + n, at, event) for n, event in enumerate(events, start=1))
+        log.append([log.Stretch(ref.session_id, run_id, ref.attempt, ref.scope_id, entries)])
+        withdraw_questions(ref)
+        error = {"code": "poisoned", "message": POISONED, "at": at}
+        finish_run(ref, state, entries[-1].seq, error)
 
 
 def _first(

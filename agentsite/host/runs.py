@@ -26,10 +26,10 @@ from agentsite.host.errors import Refusal
 from agentsite.host.hub import Hub
 from agentsite.host.journal import Journal, RunLog
 from agentsite.host.lifecycle import OpenedRun
-from agentsite.host.recovery import TakenRun, reopen
+from agentsite.host.recovery import MAX_LOSSES, TakenRun, give_up, reopen
 from agentsite.host.titles import make_title
 from agentsite.rows.units import unit
-from sessions_app import actions, interactions, leases, queue
+from sessions_app import actions, interactions, leases, lookups, queue
 from sessions_app.actions import LeaseLost, RunRef
 from sessions_app.interactions import GivenAnswer
 
@@ -278,6 +278,8 @@ class Runs:
             raise
         except Exception:
             logger.exception("run %s cannot be loaded", run_id)
+            if await unit(lookups.losses_of, run_id) >= MAX_LOSSES:
+                await unit(give_up, run_id)
             return
         ref = taken.opened.ref
         logger.info("run %s goes on here, attempt %d", ref.run_id, ref.attempt)
