@@ -74,6 +74,12 @@ class Hub:
 
     def __init__(self) -> None:
         self._sessions: dict[str, set[Subscriber]] = {}
+        self.closed = False
+        """The process is about to end: streams end, their readers go on elsewhere."""
+
+    def close(self) -> None:
+        self.closed = True
+        self.wake_all()
 
     def subscribe(self, session_id: str) -> Subscriber:
         subscriber = Subscriber(session_id)

@@ -34,6 +34,8 @@ class Listener:
         self._hub = hub
         self._owns_session = owns_session
         self._take_signals = take_signals
+        self.listening = False
+        """Whether notifications arrive at this moment."""
 
     async def listen_for_ever(self) -> None:
         """Listen, and listen again when the connection is lost."""
@@ -50,9 +52,13 @@ class Listener:
             **connection_parameters(), autocommit=True
         ) as listening:
             await listening.execute(f"LISTEN {CHANNEL}")
+            self.listening = True
             self._hub.nudge(self._foreign(self._hub.sessions()))
-            async for notification in listening.notifies():
-                await self._take(notification.payload)
+            try:
+                async for notification in listening.notifies():
+                    await self._take(notification.payload)
+            finally:
+                self.listening = False
 
     async def _take(self, payload: str) -> None:
         words = payload.split()

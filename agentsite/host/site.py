@@ -22,6 +22,8 @@ from agentsite.manifest.reload import Agents
 from agentsite.providers.clients import close_clients
 from agentsite.rows.units import close_units, unit
 
+HANDOVER_SECONDS = 0.5
+
 
 class Site:
     """Everything that lives as long as the process."""
@@ -33,22 +35,40 @@ class Site:
         self.hub = Hub()
         self.journal = Journal(self.hub, settings.JOURNAL_FLUSH_MS / 1000)
         self.runs = Runs(self.owner, self.agents, self.hub, self.journal)
-        self._listener = Listener(self.hub, self.runs.owns_session, self.runs.take_signals)
+        self.listener = Listener(self.hub, self.runs.owns_session, self.runs.take_signals)
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Start what runs beside requests; the newest manifest is read here first."""
         await unit(self.agents.current)
         self.journal.start()
         self._tasks = [
-            asyncio.create_task(self._listener.listen_for_ever(), name="listener"),
+            asyncio.create_task(self.listener.listen_for_ever(), name="listener"),
             asyncio.create_task(self.runs.keep_alive(), name="heartbeat"),
             asyncio.create_task(self._tick(), name="keepalive"),
         ]
 
+    def count_sessions(self) -> int:
+        """Sessions that this process works on or streams."""
+        listened = [name for name in self.hub.sessions() if not self.runs.owns_session(name)]
+        return len(self.runs) + len(listened)
+
+    def begin_end(self, grace: float) -> None:
+        """Take no more runs; those that live have `grace` seconds, then all streams end."""
+        self.runs.accepting = False
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(grace), name="ending")
+
+    async def _end(self, grace: float) -> None:
+        await self.runs.close(grace)
+        self.hub.close()
+
     async def close(self) -> None:
         """End runs or hand them over, write what waits, let go of everything."""
-        await self.runs.close(settings.SHUTDOWN_GRACE_SECONDS)
+        self.begin_end(0)
+        if self._ending is not None:
+            await self._ending
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
@@ -86,6 +106,13 @@ async def startup() -> None:
     opened = Site(agents)
     await opened.open()
     _site = opened
+
+
+def stopping(grace: float) -> None:
+    """The end begins: open answers have `grace` seconds left."""
+    if _site is not None:
+        # What is left of the grace belongs to handing over and to the last frames.
+        _site.begin_end(max(0.0, grace - HANDOVER_SECONDS))
 
 
 async def shutdown() -> None:

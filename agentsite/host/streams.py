@@ -50,7 +50,7 @@ class Follower:
                 async for data in self._read_log():
                     yield data
             last_sent = time.monotonic()
-            while not self.interest.ended:
+            while not (self.interest.ended or self._hub.closed):
                 if self._is_over():
                     yield await self.interest.farewell()
                     return
