@@ -39,7 +39,7 @@ def play(bundle: Bundle, user: str) -> list[Reply]:
 def test_it_loads_without_a_warning_and_says_it_is_offline(bundle: Bundle) -> None:
     assert bundle.warnings == ()
     assert bundle.notice is not None
-    assert (len(bundle.skills), len(bundle.knowledge), len(bundle.tools)) == (2, 3, 1)
+    assert (len(bundle.skills), len(bundle.knowledge), len(bundle.tools)) == (2, 3, 2)
 
 
 def test_any_key_turns_it_over_to_a_model() -> None:

@@ -15,10 +15,6 @@ from tests.manifest.test_data import AUTOMATION, ITEMS
 HANDLER = "async def handle(params, ctx): ..."
 MODEL = {"provider": "openai", "model": "m"}
 KEYS: list[tuple[str, dict[str, Any]]] = [
-    ("agent.onBusy", {"agent": {"onBusy": "enqueue"}}),
-    ("agent.confirmationTtl", {"agent": {"confirmationTtl": 60}}),
-    ("agent.confirmationGrace", {"agent": {"confirmationGrace": 60}}),
-    ("agent.recovery", {"agent": {"recovery": "fail"}}),
     ("agent.maxRunCost", {"agent": {"maxRunCost": 0}}),
     ("agent.permissions", {"agent": {"permissions": {"deny": ["shell_exec(rm*)"]}}}),
     ("budgets", {"budgets": {"agent": {"day": 5}}}),
@@ -41,10 +37,6 @@ FILES: list[tuple[str, dict[str, Any]]] = [
     ("pages/p.tsx", {"pages/p.tsx": "export"}),
     ("channels/slack", {"channels/slack/channel.json": {}}),
     ("intents/i", {"intents/i/intent.ts": ""}),
-    (
-        "tools/t/tool.json",
-        {"tools/t/tool.json": {"description": "d", "confirm": True}, "tools/t/handler.py": HANDLER},
-    ),
     (
         "tools/t/tool.json",
         {
