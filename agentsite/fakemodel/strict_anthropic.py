@@ -144,10 +144,14 @@ def check_thinking(body: dict[str, Any], limit: Any, problems: list[str]) -> boo
 
 
 def check_loop_starts_with_thinking(messages: list[dict[str, Any]], problems: list[str]) -> None:
-    """With thinking on, an open tool loop's assistant message must begin with its thinking."""
-    if len(messages) < 2 or not of_type(messages[-1], "tool_result"):
+    """With thinking on, an open tool loop must have begun with thinking: it is one turn."""
+    if not of_type(messages[-1], "tool_result"):
         return
-    first = blocks_of(messages[-2])[:1]
+    start = 0
+    for at, message in enumerate(messages):
+        if message.get("role") == "user" and not of_type(message, "tool_result"):
+            start = at
+    first = blocks_of(messages[start + 1])[:1] if start + 1 < len(messages) else []
     if first and first[0].get("type") not in ("thinking", "redacted_thinking"):
         problems.append("messages: expected thinking before tool_use when thinking is enabled")
 

@@ -40,6 +40,7 @@ PROVIDER = "anthropic"
 BASE_URL = "https://api.anthropic.com"
 DEFAULT_MAX_TOKENS = 8192
 _LEAST_BUDGET = 1024
+_THINKING = ("thinking", "redacted_thinking")
 _CACHED = {"type": "ephemeral"}
 _VERSION = re.compile(r"claude-[a-z]+-(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)")
 _FIRST_ADAPTIVE = (4, 6)
@@ -150,7 +151,10 @@ def to_request(request: ModelRequest, config: ModelConfig) -> dict[str, Any]:
     """Return the body of `POST /v1/messages`."""
     limit = request.max_tokens or config.max_tokens or DEFAULT_MAX_TOKENS
     temperature = request.temperature if request.temperature is not None else config.temperature
-    budget = thinking_budget(request, config)
+    budget = request.thinking if request.thinking is not None else config.thinking
+    turns = to_messages(request.messages, thinking=bool(budget))
+    if budget and not may_think(turns):
+        budget, turns = 0, to_messages(request.messages, thinking=False)
     body: dict[str, Any] = {"model": config.model, "max_tokens": limit, "stream": True}
     if budget:
         body |= think(config.model, budget, limit)
@@ -158,9 +162,7 @@ def to_request(request: ModelRequest, config: ModelConfig) -> dict[str, Any]:
         body["temperature"] = temperature
     if request.system:
         body["system"] = [{"type": "text", "text": request.system, "cache_control": _CACHED}]
-    body |= to_tools(request)
-    body["messages"] = to_messages(request.messages, thinking=bool(budget))
-    return body
+    return body | to_tools(request) | {"messages": turns}
 
 
 def think(model: str, budget: int, limit: int) -> dict[str, Any]:
@@ -176,20 +178,19 @@ def think(model: str, budget: int, limit: int) -> dict[str, Any]:
     return {"thinking": {"type": "enabled", "budget_tokens": budget}, "max_tokens": enough}
 
 
-def thinking_budget(request: ModelRequest, config: ModelConfig) -> int:
-    """Return the reasoning budget, 0 for none.
+def may_think(turns: list[dict[str, Any]]) -> bool:
+    """Tell whether reasoning may be on: an open tool loop must have begun with a signed block.
 
-    A tool loop must think from its beginning or not at all: one that began without a signed
-    block of ours (another vendor answered, thinking was off) goes on without.
+    One that did not (another vendor answered, reasoning was off) has to end as it began.
     """
-    budget = request.thinking if request.thinking is not None else config.thinking
-    messages = request.messages
-    if not budget or not messages or messages[-1].role != "tool":
-        return budget or 0
-    loop = messages[newest_user(messages) + 1 :]
-    begun = next((m for m in loop if m.role == "assistant"), None)
-    first = begun.parts[0] if begun is not None and begun.parts else None
-    return budget if isinstance(first, ThinkingPart) and to_thinking(first) else 0
+    loop: list[Block] = []
+    for turn in reversed(turns):
+        results = any(block["type"] == "tool_result" for block in turn["content"])
+        if turn["role"] == "user" and not results:
+            break
+        if turn["role"] == "assistant":
+            loop = turn["content"]
+    return not loop or loop[0]["type"] in _THINKING
 
 
 def to_tools(request: ModelRequest) -> dict[str, Any]:
@@ -241,7 +242,7 @@ def to_blocks(message: Message, ids: dict[str, str], thinking: bool) -> list[Blo
         if block is not None:
             blocks.append(block)
     if message.role == "assistant":
-        while blocks and blocks[-1]["type"] in ("thinking", "redacted_thinking"):
+        while blocks and blocks[-1]["type"] in _THINKING:
             blocks.pop()
         return blocks
     return blocks or [{"type": "text", "text": NO_TEXT}]
