@@ -260,26 +260,6 @@ def save_state(ref: RunRef, state: RunState, last_seq: int) -> None:
         raise LeaseLost(ref.run_id)
 
 
-def park_run(ref: RunRef, state: RunState, last_seq: int) -> None:
-    """Let go of a run that waits for a person; its unused numbers go back. Raises `LeaseLost`."""
-    updated = Run.objects.filter(
-        pk=ref.run_id, attempt=ref.attempt, status=Run.Status.RUNNING
-    ).update(
-        status=Run.Status.WAITING,
-        state=msgspec.to_builtins(state),
-        turns=state.turn,
-        last_seq=last_seq,
-        owner="",
-        lease_until=None,
-        parked_at=Now(),
-    )
-    if not updated:
-        raise LeaseLost(ref.run_id)
-    Session.objects.filter(pk=ref.session_id).update(
-        status=Session.Status.WAITING, reserved_seq=last_seq, updated_at=Now()
-    )
-
-
 class NewCall(msgspec.Struct, frozen=True):
     id: str
     name: str
@@ -374,7 +354,8 @@ def advance_last_seq(ref: RunRef, seq: int) -> None:
 
 def remove_messages(ref: RunRef) -> None:
     """Take the run's messages and calls out of the history (rollback)."""
-    gone, _ = Message.objects.filter(run_id=ref.run_id).delete()
+    _, by_model = Message.objects.filter(run_id=ref.run_id).delete()
+    gone = by_model.get(Message._meta.label, 0)
     Session.objects.filter(pk=ref.session_id).update(message_count=F("message_count") - gone)
 
 
