@@ -19,6 +19,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
+from agentsite.body_limit import BodyLimit
 from agentsite.statics import StaticFiles
 
 if TYPE_CHECKING:
@@ -74,4 +75,4 @@ class Lifespan:
                 log.exception("%s did not shut down cleanly.", module.__name__)
 
 
-application = Lifespan(StaticFiles(cast("App", get_asgi_application())))
+application = Lifespan(StaticFiles(BodyLimit(cast("App", get_asgi_application()))))

@@ -90,6 +90,16 @@ def _seconds(seconds: float) -> models.Func:
     )
 
 
+def is_live(session_id: str) -> bool:
+    """Whether a run of the session works or waits for a person."""
+    return Run.objects.live().filter(session_id=session_id).exists()
+
+
+def empty_queue(session_id: str) -> None:
+    """Forget the messages that wait for the session."""
+    Run.objects.filter(session_id=session_id, status=Run.Status.QUEUED).delete()
+
+
 class StillLive(Exception):
     """The session has a live run."""
 
@@ -104,7 +114,7 @@ def delete_session(session_id: str, scope_id: str, *, even_if_live: bool = False
         rows = Session.objects.for_scope(scope_id).filter(pk=session_id)
         if not rows.select_for_update().exists():
             return False
-        if not even_if_live and Run.objects.live().filter(session_id=session_id).exists():
+        if not even_if_live and is_live(session_id):
             raise StillLive(session_id)
         _delete_dependents([session_id], keep=frozenset())
         rows._raw_delete(rows.db)

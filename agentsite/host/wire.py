@@ -46,6 +46,13 @@ def encode_unlogged(event: e.AnyEvent, at: int) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), data)
 
 
+def entry_to_api(entry: e.Entry) -> dict[str, Any]:
+    """A logged event as JSON lists show it: number, name, and the frame's own data."""
+    name, payload = to_wire(entry.event)
+    data = {"type": name, "timestamp": timestamp(entry.at), **payload}
+    return {"id": entry.seq, "event": name, "data": data}
+
+
 def usage_to_wire(usage: Usage) -> dict[str, int]:
     """The five keys of the reference; the classes add up to `total_tokens`."""
     return {

@@ -1,0 +1,130 @@
+"""`/health`: the process lives. `/ready`: it can serve, or which part cannot.
+
+Law: no secrets, no details of the inside. Liveness asks nothing of the database,
+so that its failure does not get healthy processes killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import cache
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+
+from agentsite import __version__
+from agentsite.host.edges import api
+from agentsite.host.errors import error_body
+from agentsite.host.site import Site, site
+from agentsite.rows.units import unit
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 3.0
+
+
+@api("GET", "HEAD")
+async def health(request: HttpRequest) -> HttpResponseBase:
+    """Liveness, with what this process has in hand."""
+    here = site()
+    return JsonResponse(
+        {
+            "status": "ok",
+            "version": __version__,
+            "uptime_ms": round((time.monotonic() - here.started_at) * 1000),
+            "active_sessions": here.count_sessions(),
+            "live_runs": len(here.runs),
+            "automations": [],
+        }
+    )
+
+
+class NotReady(Exception):
+    """What keeps a part from serving, in a sentence fit for anybody."""
+
+
+@api("GET", "HEAD")
+async def ready(request: HttpRequest) -> HttpResponseBase:
+    """Readiness: every part by name, 503 while one of them cannot serve."""
+    here = site()
+    problems = {name: await _find_problem(name, check, here) for name, check in CHECKS.items()}
+    failing = [name for name, problem in problems.items() if problem]
+    parts = {
+        name: {"ok": False, "problem": problem} if problem else {"ok": True}
+        for name, problem in problems.items()
+    }
+    if not failing:
+        return JsonResponse({"status": "ready", "checks": parts})
+    text = " ".join(f"{name}: {problems[name]}" for name in failing)
+    answer = {"status": "unavailable", "failing": failing, "checks": parts}
+    return JsonResponse({**answer, **error_body("not_ready", text)}, status=503)
+
+
+async def _find_problem(name: str, check: Check, here: Site) -> str | None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check(here)
+    except NotReady as problem:
+        return str(problem)
+    except TimeoutError:
+        return "No answer in time."
+    except Exception:
+        logger.exception("the check of %s failed", name)
+        return "It does not answer."
+    return None
+
+
+async def _check_server(here: Site) -> None:
+    if not here.runs.accepting:
+        raise NotReady("The process is about to stop.")
+
+
+async def _check_database(here: Site) -> None:
+    await unit(_ask_database)
+
+
+def _ask_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+async def _check_migrations(here: Site) -> None:
+    if _applied.cache_info().currsize:  # they do not go away again
+        return
+    await unit(_applied)
+
+
+@cache
+def _applied() -> None:
+    """Raises as long as a migration is missing; only success is remembered."""
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        raise NotReady(f"{len(missing)} migrations are not applied.")
+
+
+async def _check_manifest(here: Site) -> None:
+    broken = sorted(here.agents.sources.problems)
+    if broken:
+        names = ", ".join(broken)
+        raise NotReady(f"The newest files of {names} have errors: see `manage.py validate`.")
+
+
+async def _check_listener(here: Site) -> None:
+    if not here.listener.listening:
+        raise NotReady("Notifications of the database do not arrive.")
+
+
+Check = Callable[[Site], Awaitable[None]]
+CHECKS: dict[str, Check] = {
+    "server": _check_server,
+    "database": _check_database,
+    "migrations": _check_migrations,
+    "manifest": _check_manifest,
+    "listener": _check_listener,
+}
