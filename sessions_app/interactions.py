@@ -15,10 +15,11 @@ from django.db.models.functions import Now
 
 from agentsite.engine.events import ChoiceAsked, ConfirmationRequired, UserAsked
 from agentsite.engine.limits import canonical_json, sha256_hex
+from agentsite.engine.steps import RunState
 from agentsite.engine.transcript import interaction_to_api
-from sessions_app.actions import RunRef
-from sessions_app.leases import send_signal, wake_run
-from sessions_app.models import Interaction, Run, Signal
+from sessions_app.actions import LeaseLost, RunRef
+from sessions_app.leases import lock_run, send_signal, wake_run
+from sessions_app.models import Interaction, Run, Session, Signal
 
 Question = ConfirmationRequired | UserAsked | ChoiceAsked
 DUE_AT_ONCE = 50
@@ -124,6 +125,7 @@ def give_answer(session_id: str, scope_id: str, interaction_id: str | None, answ
     """
     with transaction.atomic():
         row = _pick(session_id, scope_id, interaction_id)
+        lock_run(row.run_id)
         if row.kind == Interaction.Kind.CONFIRMATION:
             status = Interaction.Status.APPROVED if answer.approved else Interaction.Status.DENIED
         else:
@@ -164,19 +166,45 @@ def _pick(session_id: str, scope_id: str, interaction_id: str | None) -> Interac
 
 def expire_due() -> list[str]:
     """Close questions whose time is over and wake their runs; returns the runs' ids."""
-    with transaction.atomic():
-        due = list(
-            Interaction.objects.select_for_update(skip_locked=True)
-            .filter(status=Interaction.Status.OPEN, expires_at__lte=Now())
-            .order_by("expires_at")[:DUE_AT_ONCE]
-        )
-        Interaction.objects.filter(pk__in=[row.pk for row in due]).update(
-            status=Interaction.Status.EXPIRED, answered_at=Now()
-        )
-        runs = sorted({row.run_id for row in due})
-        for run_id in runs:
-            _wake(run_id)
+    due = Interaction.objects.filter(status=Interaction.Status.OPEN, expires_at__lte=Now())
+    runs = sorted(set(due.order_by("expires_at").values_list("run_id", flat=True)[:DUE_AT_ONCE]))
+    for run_id in runs:
+        with transaction.atomic():
+            lock_run(run_id)
+            closed = due.filter(run_id=run_id).update(
+                status=Interaction.Status.EXPIRED, answered_at=Now()
+            )
+            if closed:
+                _wake(run_id)
     return runs
+
+
+def park_run(ref: RunRef, state: RunState, last_seq: int) -> None:
+    """Let go of a run that waits for a person; its unused numbers go back. Raises `LeaseLost`.
+
+    An answer or a stop that came just before makes it claimable at once, so that none is missed:
+    they lock the run's row too.
+    """
+    updated = Run.objects.filter(
+        pk=ref.run_id, attempt=ref.attempt, status=Run.Status.RUNNING
+    ).update(
+        status=Run.Status.WAITING,
+        state=msgspec.to_builtins(state),
+        turns=state.turn,
+        last_seq=last_seq,
+        owner="",
+        lease_until=None,
+        parked_at=Now(),
+    )
+    if not updated:
+        raise LeaseLost(ref.run_id)
+    Session.objects.filter(pk=ref.session_id).update(
+        status=Session.Status.WAITING, reserved_seq=last_seq, updated_at=Now()
+    )
+    asked = [call.id for call in state.calls if call.status == "asked"]
+    stopped = Run.objects.filter(pk=ref.run_id, cancel_requested_at__isnull=False).exists()
+    if stopped or answers_for(ref.run_id, asked):
+        wake_run(ref.run_id)
 
 
 def _wake(run_id: str) -> None:

@@ -65,12 +65,18 @@ def request_interrupt(session_id: str, *, rollback: bool = False) -> str | None:
         run = Run.objects.live().filter(session_id=session_id).only("id", "status").first()
         if run is None:
             return None
+        lock_run(run.pk)
         Run.objects.filter(pk=run.pk, cancel_requested_at=None).update(
             cancel_requested_at=Now(), rollback_requested=rollback
         )
         wake_run(run.pk)
         send_signal(run, Signal.Kind.ROLLBACK if rollback else Signal.Kind.INTERRUPT, {})
         return str(run.pk)
+
+
+def lock_run(run_id: str) -> None:
+    """Keep a run from being parked or taken until this transaction ends."""
+    Run.objects.select_for_update().filter(pk=run_id).values_list("pk").first()
 
 
 def claim_run(run_id: str, owner: str, seconds: float) -> bool:

@@ -267,7 +267,7 @@ class Driver:
             step.write(actions.finish_run, self.ref, self.state, last_seq, self.error)
         elif self._parked:
             self.log.closing = True
-            step.write(actions.park_run, self.ref, self.state, last_seq)
+            step.write(interactions.park_run, self.ref, self.state, last_seq)
         else:
             step.write(actions.save_state, self.ref, self.state, last_seq)
         await step.commit()

@@ -160,6 +160,7 @@ class Runs:
     async def _follow_up(self, conversation: Conversation, state: RunState, ref: RunRef) -> None:
         """What comes after `done`: late words, the queue, and a title after the first answer."""
         if state.phase != "done":
+            await self.claim(ref.run_id)  # in case the answer came while it was being parked
             return
         late = await unit(leases.announce_late_titles, ref.run_id, ref.session_id, now_ms())
         for entry in late:
