@@ -21,17 +21,14 @@ from agentsite.engine.messages import ImagePart, Part, ResultStatus
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.steps import RunState
 from sessions_app import log
+from sessions_app.keys import find_key, remember_key
 from sessions_app.models import (
     Attachment,
-    IdempotencyKey,
     Message,
-    ModelCall,
     Run,
     Session,
     ToolCall,
 )
-
-KEY_HOURS = 24
 
 
 class SessionNotFound(Exception):
@@ -118,7 +115,7 @@ def begin_run(new: NewRun) -> BegunRun:
             else:
                 before, usage = _enter_session(new, moment)
             _insert_run(new, before + 1, moment)
-            remember_key(new)
+            bind_key(new)
             init = Entry(before + 1, new.at, Init(new.session_id, new.run_id, new.api_message))
             log.append([log.Stretch(new.session_id, new.run_id, 1, new.scope_id, (init,))])
     except IntegrityError as error:
@@ -171,6 +168,12 @@ def _insert_run(new: NewRun, first_seq: int, moment: dt.datetime) -> None:
     )
 
 
+def bind_key(new: NewRun) -> None:
+    """Remember the caller's idempotency key, if there is one."""
+    if new.key is not None:
+        remember_key(new.agent, new.scope_id, new.key, new.body_hash, new.session_id, new.run_id)
+
+
 def insert_attachments(new: NewRun) -> None:
     for attachment in new.attachments:
         Attachment(
@@ -204,41 +207,6 @@ def insert_message(
         parts=msgspec.to_builtins(message.parts),
         aside=aside,
         created_at=moment,
-    ).save(force_insert=True)
-
-
-class KeyReused(Exception):
-    """The idempotency key was used before: for `run_id`, with the same body or another."""
-
-    def __init__(self, session_id: str, run_id: str, same_body: bool) -> None:
-        super().__init__("idempotency key was used before")
-        self.session_id, self.run_id, self.same_body = session_id, run_id, same_body
-
-
-def find_key(agent: str, scope_id: str, key: str, body_hash: str) -> KeyReused | None:
-    """The first use of a key within its 24 hours."""
-    fresh = dt.datetime.now(dt.UTC) - dt.timedelta(hours=KEY_HOURS)
-    row = IdempotencyKey.objects.filter(
-        agent=agent, scope_id=scope_id, key=key, created_at__gt=fresh
-    ).first()
-    if row is None:
-        return None
-    return KeyReused(row.session_id, row.run_id, row.body_hash == body_hash)
-
-
-def remember_key(new: NewRun) -> None:
-    """Bind the request's idempotency key to the run. Inside its transaction."""
-    if new.key is None:
-        return
-    same = IdempotencyKey.objects.filter(agent=new.agent, scope_id=new.scope_id, key=new.key)
-    same.filter(created_at__lt=Now() - dt.timedelta(hours=KEY_HOURS)).delete()
-    IdempotencyKey(
-        agent=new.agent,
-        scope_id=new.scope_id,
-        key=new.key,
-        body_hash=new.body_hash,
-        session_id=new.session_id,
-        run_id=new.run_id,
     ).save(force_insert=True)
 
 
@@ -357,60 +325,6 @@ def remove_messages(ref: RunRef) -> None:
     _, by_model = Message.objects.filter(run_id=ref.run_id).delete()
     gone = by_model.get(Message._meta.label, 0)
     Session.objects.filter(pk=ref.session_id).update(message_count=F("message_count") - gone)
-
-
-class FinishedCall(msgspec.Struct, frozen=True):
-    """One model call, for the metering."""
-
-    agent: str
-    purpose: str
-    turn: int
-    provider: str
-    model: str
-    usage: Usage
-    price: dict[str, Any] | None
-    cost_micros: int | None
-    first_token_ms: int | None
-    total_ms: int
-    error: str = ""
-
-
-def record_model_call(ref: RunRef, call: FinishedCall) -> None:
-    """Write the metering row and add it to the sums of its run and session."""
-    ModelCall.objects.create(
-        session_id=ref.session_id,
-        run_id=ref.run_id,
-        agent=call.agent,
-        scope_id=ref.scope_id,
-        purpose=call.purpose,
-        attempt=ref.attempt,
-        turn=call.turn,
-        provider=call.provider,
-        model=call.model,
-        price=call.price,
-        cost_micros=call.cost_micros,
-        first_token_ms=call.first_token_ms,
-        total_ms=call.total_ms,
-        error=call.error,
-        **msgspec.to_builtins(call.usage),
-    )
-    sums: dict[str, Any] = {
-        name: F(name) + amount for name, amount in msgspec.to_builtins(call.usage).items() if amount
-    }
-    if call.cost_micros is None:
-        sums["cost_known"] = False
-    elif call.cost_micros:
-        sums["cost_micros"] = F("cost_micros") + call.cost_micros
-    if sums:
-        Session.objects.filter(pk=ref.session_id).update(**sums)
-        Run.objects.filter(pk=ref.run_id).update(**sums)
-
-
-def record_calls(ref: RunRef, rows: list[FinishedCall]) -> None:
-    """Meter model calls that belong to a run but come after its end (titles)."""
-    with transaction.atomic():
-        for row in rows:
-            record_model_call(ref, row)
 
 
 def finish_run(ref: RunRef, state: RunState, last_seq: int, error: dict[str, Any] | None) -> None:

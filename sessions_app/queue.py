@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
-from django.db.models.functions import Now
 
 from agentsite.engine.events import Entry, Init
 from agentsite.engine.messages import Message as HistoryMessage
@@ -21,12 +20,12 @@ from sessions_app import log
 from sessions_app.actions import (
     NewRun,
     SessionNotFound,
+    bind_key,
     insert_attachments,
     insert_message,
-    remember_key,
     to_moment,
 )
-from sessions_app.models import IdempotencyKey, Run, Session
+from sessions_app.models import Run, Session
 
 LONGEST = 20
 ORPHANS_AT_ONCE = 20
@@ -73,7 +72,7 @@ def enqueue(new: NewRun, *, rank: int, steering: bool) -> int:
             created_at=to_moment(new.at),
         ).save(force_insert=True)
         insert_attachments(new)
-        remember_key(new)
+        bind_key(new)
     return waiting + 1
 
 
@@ -159,9 +158,3 @@ def find_orphans() -> list[str]:
             [ORPHANS_AT_ONCE],
         )
         return [str(row[0]) for row in cursor.fetchall()]
-
-
-def forget_old_keys(hours: int = 24) -> int:
-    """Delete idempotency keys that nobody may rely on any more."""
-    old = IdempotencyKey.objects.filter(created_at__lt=Now() - dt.timedelta(hours=hours))
-    return int(old.delete()[0])

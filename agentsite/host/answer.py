@@ -32,7 +32,8 @@ from agentsite.host.questions import must_ask
 from agentsite.providers.base import ProviderError
 from agentsite.providers.fallback import stream_with_fallback
 from sessions_app import actions
-from sessions_app.actions import FinishedCall, NewCall
+from sessions_app.actions import NewCall
+from sessions_app.metering import FinishedCall
 
 if TYPE_CHECKING:
     from agentsite.host.driver import Driver

@@ -30,8 +30,8 @@ from agentsite.host.clock import new_id, now_ms
 from agentsite.providers.base import ProviderError
 from agentsite.providers.fallback import stream_with_fallback
 from sessions_app import actions
-from sessions_app.actions import FinishedCall
 from sessions_app.history import Remembered
+from sessions_app.metering import FinishedCall
 
 if TYPE_CHECKING:
     from agentsite.host.driver import Driver

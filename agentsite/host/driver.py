@@ -36,8 +36,9 @@ from agentsite.host.journal import Journal, RunLog
 from agentsite.host.step import Step
 from agentsite.rows.units import unit
 from sessions_app import actions, interactions, queue
-from sessions_app.actions import FinishedCall, RunRef
+from sessions_app.actions import RunRef
 from sessions_app.interactions import GivenAnswer
+from sessions_app.metering import FinishedCall, record_model_call
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Driver:
                 self.cost_micros = None
             else:
                 self.cost_micros += row.cost_micros
-            self.step.write(actions.record_model_call, self.ref, row)
+            self.step.write(record_model_call, self.ref, row)
 
     # ---- the loop --------------------------------------------------------------------
 

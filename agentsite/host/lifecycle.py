@@ -31,7 +31,7 @@ from agentsite.host.conversation import RunRequest
 from agentsite.host.errors import Refusal, session_not_found
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.tools.base import clean
-from sessions_app import actions
+from sessions_app import actions, keys
 from sessions_app.actions import BegunRun, NewAttachment, NewRun, RunRef
 from sessions_app.history import Remembered, load_history
 
@@ -138,11 +138,11 @@ def prepare_run(
 def open_run(wanted: Wanted) -> OpenedRun:
     """Begin the run. Synchronous: for `unit`.
 
-    Raises `Refusal`, `actions.SessionBusy`, or `actions.KeyReused` for a repeated request.
+    Raises `Refusal`, `actions.SessionBusy`, or `keys.KeyReused` for a repeated request.
     """
     new = wanted.new
     if new.key is not None:
-        used = actions.find_key(new.agent, new.scope_id, new.key, new.body_hash)
+        used = keys.find_key(new.agent, new.scope_id, new.key, new.body_hash)
         if used is not None:
             raise used
     try:

@@ -29,7 +29,7 @@ from agentsite.host.lifecycle import OpenedRun
 from agentsite.host.recovery import MAX_LOSSES, TakenRun, give_up, reopen
 from agentsite.host.titles import make_title
 from agentsite.rows.units import unit
-from sessions_app import actions, interactions, leases, lookups, queue
+from sessions_app import interactions, leases, lookups, metering, queue
 from sessions_app.actions import LeaseLost, RunRef
 from sessions_app.interactions import GivenAnswer
 
@@ -171,7 +171,7 @@ class Runs:
 
     async def _make_title(self, conversation: Conversation, ref: RunRef) -> None:
         title, rows = await make_title(conversation)
-        await unit(actions.record_calls, ref, rows)
+        await unit(metering.record_calls, ref, rows)
         if title:
             await self.rename(ref.session_id, title)
 

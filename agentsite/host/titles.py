@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentsite.host.compaction import ask_simply
 from agentsite.host.conversation import Conversation
-from sessions_app.actions import FinishedCall
+from sessions_app.metering import FinishedCall
 
 INSTRUCTION = (
     "Name the conversation below in at most six words, in its own language. "

@@ -20,7 +20,8 @@ from agentsite.host.replies import EventStream, announce_place, collect, follow
 from agentsite.host.site import Site, site
 from agentsite.rows.units import unit
 from sessions_app import leases, lookups
-from sessions_app.actions import KeyReused, SessionBusy
+from sessions_app.actions import SessionBusy
+from sessions_app.keys import KeyReused
 
 MAX_KEY = 200
 DEFAULT_GRACE = 300.0

@@ -1,0 +1,70 @@
+"""What model calls cost: one row each, and the sums on run and session.
+
+Law: totals are always the sum of the rows; an unknown price is null, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.db import transaction
+from django.db.models import F
+
+from agentsite.engine.deltas import Usage
+from sessions_app.actions import RunRef
+from sessions_app.models import ModelCall, Run, Session
+
+
+class FinishedCall(msgspec.Struct, frozen=True):
+    """One model call, for the metering."""
+
+    agent: str
+    purpose: str
+    turn: int
+    provider: str
+    model: str
+    usage: Usage
+    price: dict[str, Any] | None
+    cost_micros: int | None
+    first_token_ms: int | None
+    total_ms: int
+    error: str = ""
+
+
+def record_model_call(ref: RunRef, call: FinishedCall) -> None:
+    """Write the metering row and add it to the sums of its run and session."""
+    ModelCall.objects.create(
+        session_id=ref.session_id,
+        run_id=ref.run_id,
+        agent=call.agent,
+        scope_id=ref.scope_id,
+        purpose=call.purpose,
+        attempt=ref.attempt,
+        turn=call.turn,
+        provider=call.provider,
+        model=call.model,
+        price=call.price,
+        cost_micros=call.cost_micros,
+        first_token_ms=call.first_token_ms,
+        total_ms=call.total_ms,
+        error=call.error,
+        **msgspec.to_builtins(call.usage),
+    )
+    sums: dict[str, Any] = {
+        name: F(name) + amount for name, amount in msgspec.to_builtins(call.usage).items() if amount
+    }
+    if call.cost_micros is None:
+        sums["cost_known"] = False
+    elif call.cost_micros:
+        sums["cost_micros"] = F("cost_micros") + call.cost_micros
+    if sums:
+        Session.objects.filter(pk=ref.session_id).update(**sums)
+        Run.objects.filter(pk=ref.run_id).update(**sums)
+
+
+def record_calls(ref: RunRef, rows: list[FinishedCall]) -> None:
+    """Meter model calls that belong to a run but come after its end (titles)."""
+    with transaction.atomic():
+        for row in rows:
+            record_model_call(ref, row)
