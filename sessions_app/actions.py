@@ -315,6 +315,15 @@ def settle_call(
         raise LeaseLost(ref.run_id)
 
 
+def relabel_call(ref: RunRef, call_id: str, running: str | None, completed: str | None) -> None:
+    """What clients show beside a call that works; None leaves a label as it is."""
+    labels = {"running_label": running, "completed_label": completed}
+    given = {name: label for name, label in labels.items() if label}
+    if given:
+        rows = ToolCall.objects.filter(pk=call_id, run_id=ref.run_id)
+        rows.update(**given, attempt=ref.attempt)
+
+
 def advance_last_seq(ref: RunRef, seq: int) -> None:
     """Events up to this one count, whatever becomes of this attempt."""
     Run.objects.filter(pk=ref.run_id, attempt=ref.attempt, last_seq__lt=seq).update(last_seq=seq)

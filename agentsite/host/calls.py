@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentsite.engine import steps
-from agentsite.engine.events import AnyEvent, ToolEnded, WidgetShown
+from agentsite.engine.events import AnyEvent, ToolEnded, ToolRelabelled, WidgetShown
 from agentsite.engine.limits import sha256_hex
 from agentsite.engine.messages import (
     ImagePart,
@@ -71,7 +71,8 @@ class Calls:
         part = ToolResultPart(call_id, call.name, status, (TextPart(text),))
         step = self._driver.step
         step.add(_to_event(part, 0))
-        step.write(actions.settle_call, self._driver.ref, call_id, status, part.content, 0, [])
+        shown = self._widgets.get(call_id, [])
+        step.write(actions.settle_call, self._driver.ref, call_id, status, part.content, 0, shown)
         self._keep(part)
 
     async def _settle(self, call: ToolCallPart, settled: Settled) -> None:
@@ -125,10 +126,22 @@ class Calls:
 
     def _send(self, call_id: str, event: AnyEvent) -> None:
         driver = self._driver
+        if isinstance(event, ToolRelabelled):
+            self._relabel(event)
+            return
         driver.announce([event])
         if isinstance(event, WidgetShown):
             shown = {"seq": driver.log.last_seq, **widget_to_api(event.widget, event.data)}
             self._widgets.setdefault(call_id, []).append(shown)
+
+    def _relabel(self, event: ToolRelabelled) -> None:
+        driver, seq = self._driver, self._driver.log.last_seq + 1
+
+        def write() -> None:
+            actions.relabel_call(driver.ref, event.id, event.running_label, event.completed_label)
+            actions.advance_last_seq(driver.ref, seq)
+
+        driver.journal.enqueue(driver.log, [event], write)
 
     async def _read_result(self, call_id: str, offset: int, limit: int) -> StoredSlice | None:
         session_id = self._driver.conversation.session_id

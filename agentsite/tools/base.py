@@ -25,6 +25,7 @@ from agentsite.tools.results import ToolError, ToolResult, clean
 __all__ = ["ReadResult", "StoredSlice", "Tool", "ToolContext", "ToolError", "ToolResult", "clean"]
 
 Confirm = Literal[False, True, "review", "never"]
+LABEL_CHARS = 300
 PLACEHOLDER = re.compile(r"\{\{\s*([\w.]+)\s*\}\}")
 SHOWN_PROBLEMS = 3
 
@@ -75,6 +76,7 @@ class ToolContext:
 
     def set_label(self, running: str | None = None, completed: str | None = None) -> None:
         """Replace what clients show beside the call."""
+        running, completed = running and cut_label(running), completed and cut_label(completed)
         self.emit(ToolRelabelled(self.call_id, running, completed))
 
 
@@ -146,7 +148,13 @@ def _describe_problem(problem: ValidationError) -> str:
 def render_label(template: str, arguments: Mapping[str, Any]) -> str:
     """Fill `{{param}}` (dots reach inside); what is missing is dropped, spaces collapse."""
     filled = PLACEHOLDER.sub(lambda match: _label_value(match[1], arguments), template)
-    return " ".join(filled.split())
+    return cut_label(" ".join(filled.split()))
+
+
+def cut_label(text: str) -> str:
+    """A label as it is shown and stored."""
+    text = clean(text)
+    return text if len(text) <= LABEL_CHARS else f"{text[: LABEL_CHARS - 1]}…"
 
 
 def _label_value(path: str, value: Any) -> str:
