@@ -1,7 +1,8 @@
 """Child processes that live and die together with this one.
 
 Law: a child that ends is started again, ever more slowly; one that never became ready ends
-everything. Ctrl-C reaches the children only through here, so that they stop in order.
+everything. Ctrl-C reaches the children only through here, so that they stop in order. SIGHUP
+replaces them one after another, except in a terminal, where it means that the terminal is gone.
 """
 
 from __future__ import annotations
@@ -9,64 +10,13 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
 
-SLOWEST_RESTART = 10.0
-STABLE_SECONDS = 30.0
-KILL_AFTER = 1.5
-"""Seconds that a child gets beyond its own grace before it is killed."""
-
-
-class Child:
-    """One program: its command line, the descriptors it inherits, and how often it failed."""
-
-    def __init__(self, name: str, command: Sequence[str], descriptors: Sequence[int] = ()) -> None:
-        self.name = name
-        self.command = list(command)
-        self.descriptors = list(descriptors)
-        self.process: subprocess.Popen[bytes] | None = None
-        self.ready = False
-        self.failures = 0
-        self.began = 0.0
-        self.due = 0.0
-        self._signs, self._given = -1, -1
-
-    def start(self) -> None:
-        """Start it with a pipe on which it says when it is ready."""
-        self._signs, self._given = os.pipe()
-        self.began = time.monotonic()
-        command = [*self.command, "--parent", str(os.getpid()), "--ready", str(self._given)]
-        self.process = subprocess.Popen(
-            command, pass_fds=[*self.descriptors, self._given], start_new_session=True
-        )
-        os.close(self._given)
-
-    @property
-    def signs(self) -> int:
-        """The end of the pipe to listen on, -1 when there is nothing to hear."""
-        return self._signs
-
-    def hear(self) -> bool:
-        """Read a sign: True when the child just became ready."""
-        said = os.read(self._signs, 1)
-        os.close(self._signs)
-        self._signs = -1
-        self.ready = self.ready or bool(said)
-        return bool(said)
-
-    def plan_restart(self) -> float:
-        """Note that it ended; seconds until it is started again."""
-        lasted = time.monotonic() - self.began
-        self.failures = 0 if lasted > STABLE_SECONDS else self.failures + 1
-        wait = min(SLOWEST_RESTART, 0.25 * 2.0**self.failures)
-        self.process = None
-        self.due = time.monotonic() + wait
-        return wait
+from agentsite.management.children import KILL_AFTER, Child
+from agentsite.management.renewal import Renewal
 
 
 class Supervisor:
@@ -80,6 +30,8 @@ class Supervisor:
         self.say = say
         self.asked: list[int] = []
         self._announced = False
+        self._renewal: Renewal | None = None
+        self._renew_again = False
 
     def run(self, grace: float, grace_in_terminal: float) -> int:
         """Exit code 0 after a stop that was asked for, 1 when a child could not start.
@@ -91,6 +43,8 @@ class Supervisor:
         signal.set_wakeup_fd(wakes)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, self._note)
+        if sys.stdin is None or not sys.stdin.isatty():
+            signal.signal(signal.SIGHUP, self._note_renewal)
         for child in self.children:
             child.start()
         while not self.asked:
@@ -98,6 +52,7 @@ class Supervisor:
             if not self._care():
                 self.stop(signal.SIGINT, grace_in_terminal)
                 return 1
+            self._renew(grace)
         in_terminal = self.asked[0] == signal.SIGINT
         self.stop(
             signal.SIGINT if in_terminal else signal.SIGTERM,
@@ -109,6 +64,7 @@ class Supervisor:
         """Stop the children, last started first; kill what does not end in time."""
         asked_before = len(self.asked)
         living = [c.process for c in reversed(self.children) if c.process is not None]
+        living += self._renewal.processes() if self._renewal is not None else []
         for process in living:
             process.send_signal(how)
         until = time.monotonic() + grace + KILL_AFTER
@@ -124,11 +80,29 @@ class Supervisor:
         if number != signal.SIGCHLD:
             self.asked.append(number)
 
+    def _note_renewal(self, _number: int, _frame: FrameType | None) -> None:
+        self._renew_again = True
+
+    def _renew(self, grace: float) -> None:
+        """Go on replacing the children, if that was asked for."""
+        if self._renewal is None and self._renew_again and self._announced:
+            self._renew_again = False
+            self._renewal = Renewal(self.children, grace, self.say)
+        if self._renewal is not None:
+            self._renewal.go_on()
+            if self._renewal.done:
+                self._renewal = None
+                self.say("All processes are new.")
+
     def _listen(self, wake: int) -> None:
         """Wait for a signal, a sign of readiness, or the time of a restart."""
-        listening = {child.signs: child for child in self.children if child.signs >= 0}
-        dues = [child.due for child in self.children if child.process is None]
-        patience = max(0.0, min(dues) - time.monotonic()) if dues else None
+        cared = list(self.children)
+        waits = [child.due - time.monotonic() for child in cared if child.process is None]
+        if self._renewal is not None:
+            cared += [self._renewal.fresh] if self._renewal.fresh is not None else []
+            waits += [self._renewal.patience] if self._renewal.patience is not None else []
+        listening = {child.signs: child for child in cared if child.signs >= 0}
+        patience = max(0.0, min(waits)) if waits else None
         heard, _, _ = select.select([wake, *listening], [], [], patience)
         if wake in heard:
             os.read(wake, 1024)
@@ -152,8 +126,3 @@ class Supervisor:
             elif child.process is None and time.monotonic() >= child.due:
                 child.start()
         return True
-
-
-def command_child(name: str, root: Path, *args: str, descriptors: Sequence[int] = ()) -> Child:
-    """A child that runs one of our commands with this interpreter."""
-    return Child(name, [sys.executable, str(root / "manage.py"), *args], descriptors)

@@ -38,7 +38,8 @@ class Up:
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "manage.py", "up", "--port", str(self.port), *options],
             env={**kept, "AGENTSITE_DATA_DIR": str(data), **environment}, cwd=data.parent,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
         self.output = ""
         self.family: set[psutil.Process] = set()

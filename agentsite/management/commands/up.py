@@ -12,10 +12,14 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentsite.embedded import EmbeddedError, attach
+from agentsite.management.children import command_child
 from agentsite.management.preparation import apply_migrations, check_server, first_sign_in
 from agentsite.management.serve import GRACE_IN_TERMINAL
-from agentsite.management.supervisor import Supervisor, command_child
+from agentsite.management.supervisor import Supervisor
 from agentsite.rows.units import close_pools
+
+MOST_CONNECTIONS = 90
+"""Of the embedded database's hundred, for the web processes; the rest is for people."""
 
 
 class Command(BaseCommand):
@@ -28,22 +32,28 @@ class Command(BaseCommand):
         parser.add_argument("--production", action="store_true", help="AGENT_ENV=production")
         parser.add_argument("--host", help="the address to listen on, instead of HOST")
         parser.add_argument("--port", help="the port to listen on, instead of PORT")
+        parser.add_argument("--web", type=int, default=1, help="how many web processes (1)")
         parser.add_argument(
             "--no-input", action="store_true", help="for service managers: print no sign-in link"
         )
 
-    def handle(self, *args: Any, no_input: bool, **options: Any) -> None:
+    def handle(self, *args: Any, no_input: bool, web: int, **options: Any) -> None:
         """Run until a signal; exit code 1 when it could not start."""
+        check_count(web)
         listening = listen(settings.HOST, settings.PORT)
         with contextlib.ExitStack() as stack:
             if settings.EMBEDDED:
                 stack.callback(self._hold_database().release)
             token = self._prepare(sign_in=not no_input)
-            web = command_child(
-                "web", settings.ROOT, "serve", "--socket", str(listening.fileno()),
-                descriptors=[listening.fileno()],
-            )  # fmt: skip
-            supervisor = Supervisor([web], lambda: self._announce(token), self.stderr.write)
+            children = [
+                command_child(
+                    f"web {number}" if web > 1 else "web", settings.ROOT,
+                    "serve", "--socket", str(listening.fileno()),
+                    descriptors=[listening.fileno()],
+                )
+                for number in range(1, web + 1)
+            ]  # fmt: skip
+            supervisor = Supervisor(children, lambda: self._announce(token), self.stderr.write)
             code = supervisor.run(settings.SHUTDOWN_GRACE_SECONDS, GRACE_IN_TERMINAL)
         if code:
             sys.exit(code)
@@ -78,6 +88,19 @@ class Command(BaseCommand):
             )
         self.stdout.write("\n".join([*lines, "  Ctrl-C stops it.", ""]))
         self.stdout.flush()
+
+
+def check_count(web: int) -> None:
+    """Raises CommandError for a number of web processes that cannot work."""
+    if web < 1:
+        raise CommandError("--web takes a number of processes, 1 or more.")
+    each = settings.DB_POOL_SIZE + 1  # the last one listens
+    if settings.EMBEDDED and web * each > MOST_CONNECTIONS:
+        raise CommandError(
+            f"{web} web processes would need {web * each} connections, and the embedded database "
+            f"has {MOST_CONNECTIONS} for them. Start at most {MOST_CONNECTIONS // each}, lower "
+            "DB_POOL_SIZE, or set DATABASE_URL to a PostgreSQL server of your own."
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:
