@@ -19,6 +19,7 @@ from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 from agentsite.embedded.layout import socket_directory
+from agentsite.manifest.database import find_database
 
 ROOT = Path(__file__).resolve().parent.parent
 _problems: list[str] = []
@@ -151,8 +152,10 @@ SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
 # -- Database ------------------------------------------------------------------------------
 
 DB_POOL_SIZE = _number("DB_POOL_SIZE", 8, least=1)
-EMBEDDED_BASE = DATA_DIR / "postgres"
-DATABASE_URL = _text("DATABASE_URL")
+_named = find_database(AGENT_DIR, os.environ, production=PRODUCTION)
+"""What the agent's `stores` block says; the environment's DATABASE_URL wins over it."""
+DATABASE_URL = _text("DATABASE_URL") or _named.address or ""
+EMBEDDED_BASE = _named.data_dir or DATA_DIR / "postgres"
 EMBEDDED = not DATABASE_URL
 
 
