@@ -27,6 +27,8 @@ from agentsite.providers.base import (
 from agentsite.providers.wire import Decoder
 
 _CONNECT_SECONDS = 10.0
+_LARGEST_READ = 16 * 1024
+"""Bytes, about a hundred deltas: one batch never keeps the event loop for long."""
 _TAIL_SECONDS = 1.0
 """How long a response may take to end once its answer is complete."""
 _VARIABLES = {
@@ -82,11 +84,11 @@ class SilenceGuard:
         self._timer = self._loop.call_later(seconds, self._look)
 
     async def read(self) -> bytes:
-        """Return what has arrived, waiting for at least a byte; empty at the end."""
+        """Return what has arrived, up to 16 KB, waiting for a byte; empty at the end."""
         self._since = self._loop.time()
         self._waiting = True
         try:
-            chunk: bytes = await self._content.readany()
+            chunk: bytes = await self._content.read(_LARGEST_READ)
         finally:
             self._waiting = False
         return chunk
