@@ -14,7 +14,7 @@ EVENTS = {
     "tool_call_start": "`id`, `name`, `args`, `running_label`, `completed_label`",
     "tool_call_progress": "`id`, `data`",
     "tool_log": "`id`, `tool_name`, `message`",
-    "tool_label_update": "`id`, `running_label`, `completed_label`",
+    "tool_label_update": "`id`, `tool_name`, `running_label`, `completed_label`",
     "tool_call_result": "`id`, `name`, `status` (`success`, `error`), `result`, `duration_ms`",
     "plan_mode": "`action` (`enter`, `approve`, `exit`), `plan`",
     "field_scrub": "`connection`, `endpoint`, `stripped_count`",

@@ -84,6 +84,7 @@ class ToolRelabelled(Event, frozen=True, tag="tool_label_update"):
     id: str
     running_label: str | None = None
     completed_label: str | None = None
+    name: str = ""
 
 
 class PlanModeChanged(Event, frozen=True, tag="plan_mode"):

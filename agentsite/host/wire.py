@@ -111,8 +111,9 @@ def to_wire(event: e.AnyEvent) -> tuple[str, dict[str, Any]]:  # noqa: C901 - on
                 "tool_id": call_id,
                 "message": message,
             }
-        case e.ToolRelabelled(call_id, running, completed):
+        case e.ToolRelabelled(call_id, running, completed, name):
             return "tool_label_update", {
+                "tool_name": name,
                 "id": call_id,
                 "tool_id": call_id,
                 **_both(running_label=running, completed_label=completed),

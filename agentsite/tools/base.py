@@ -77,7 +77,7 @@ class ToolContext:
     def set_label(self, running: str | None = None, completed: str | None = None) -> None:
         """Replace what clients show beside the call."""
         running, completed = running and cut_label(running), completed and cut_label(completed)
-        self.emit(ToolRelabelled(self.call_id, running, completed))
+        self.emit(ToolRelabelled(self.call_id, running, completed, self.tool_name))
 
 
 Call = Callable[[ToolContext, dict[str, Any]], Awaitable[ToolResult]]

@@ -157,5 +157,5 @@ def test_a_context_speaks_in_events(calls: Calls) -> None:
     assert calls.events == [
         ToolProgressed("tc_1", {"done": 1}),
         ToolLogged("tc_1", "look", "half \ufffdway"),
-        ToolRelabelled("tc_1", "Still looking", None),
+        ToolRelabelled("tc_1", "Still looking", None, "look"),
     ]
