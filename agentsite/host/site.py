@@ -7,19 +7,22 @@ is a global that changes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from django.conf import settings
 
-from agentsite.host.agents import ServedAgents
+from agentsite.engine.deltas import Usage
+from agentsite.host.agents import Agent, ServedAgents
 from agentsite.host.clock import new_id
 from agentsite.host.hub import Hub
 from agentsite.host.journal import Journal
 from agentsite.host.listener import Listener
 from agentsite.host.runs import Runs
 from agentsite.manifest.env import read_environ
+from agentsite.manifest.problems import ManifestError
 from agentsite.manifest.reload import Agents
-from agentsite.providers.clients import close_clients
+from agentsite.providers.registry import close_clients, warm
 from agentsite.rows.units import close_units, unit
 
 HANDOVER_SECONDS = 0.5
@@ -42,12 +45,22 @@ class Site:
     async def open(self) -> None:
         """Start what runs beside requests; the newest manifest is read here first."""
         await unit(self.agents.current)
+        await self._warm_up()
         self.journal.start()
         self._tasks = [
             asyncio.create_task(self.listener.listen_for_ever(), name="listener"),
             asyncio.create_task(self.runs.keep_alive(), name="heartbeat"),
             asyncio.create_task(self._tick(), name="keepalive"),
         ]
+
+    async def _warm_up(self) -> None:
+        """Load what the first request would wait for: SDKs, prices, prompts and tools."""
+        for name in self.agents.sources.sources:
+            with contextlib.suppress(ManifestError):  # it is told of where it is asked for
+                agent = await unit(self.agents.current, name)
+                for config in agent.configs:
+                    await warm(config)
+                await unit(_derive, agent)
 
     def count_sessions(self) -> int:
         """Sessions that this process works on or streams."""
@@ -81,6 +94,14 @@ class Site:
         while True:
             await asyncio.sleep(settings.KEEPALIVE_SECONDS / 3)
             self.hub.wake_all()
+
+
+def _derive(agent: Agent) -> None:
+    """Make what is made once per version of an agent."""
+    agent.models()
+    _ = agent.specs, agent.prompt, agent.window()
+    main = agent.config()
+    agent.price(main.provider, main.model, Usage())
 
 
 _site: Site | None = None

@@ -7,6 +7,7 @@ line of data. Nothing else in the project knows these names.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, assert_never
 
 import msgspec
@@ -25,6 +26,12 @@ HEADERS = {
 _encode = msgspec.json.Encoder().encode
 
 
+@lru_cache(maxsize=256)
+def _stamp(at: int) -> bytes:
+    """A time as text; at full load many events share a millisecond."""
+    return timestamp(at).encode()
+
+
 def encode_entry(entry: e.Entry) -> bytes:
     """The frame of one logged event; equal for equal entries, on every process."""
     event = entry.event
@@ -32,7 +39,7 @@ def encode_entry(entry: e.Entry) -> bytes:
         text = _encode(event.text)
         return (
             b'id: %d\nevent: text_delta\ndata: {"type":"text_delta","timestamp":"%s",'
-            b'"delta":%s,"content":%s}\n\n' % (entry.seq, timestamp(entry.at).encode(), text, text)
+            b'"delta":%s,"content":%s}\n\n' % (entry.seq, _stamp(entry.at), text, text)
         )
     name, payload = to_wire(event)
     data = _encode({"type": name, "timestamp": timestamp(entry.at), **payload})
