@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -126,6 +127,7 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._open = True
+        self._writing = asyncio.Lock()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._flush_for_ever(), name="journal")
@@ -183,6 +185,14 @@ class Journal:
         self._dirty.add(run_log)
         self._wake.set()
         return future
+
+    async def alone(self, write: Write) -> Any:
+        """Run a unit that changes many runs while the log is not written.
+
+        Both lock runs, in orders of their own: at once, they would lock each other out.
+        """
+        async with self._writing:
+            return await unit(write)
 
     async def make_room(self, run_log: RunLog) -> None:
         """Wait for a further block of numbers when the present one runs out."""

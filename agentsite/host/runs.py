@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -246,7 +247,8 @@ class Runs:
         """One heartbeat."""
         mine = list(self._live)
         if mine:
-            kept = await unit(leases.renew_leases, self.owner, mine, settings.RUN_LEASE_SECONDS)
+            renew = partial(leases.renew_leases, self.owner, mine, settings.RUN_LEASE_SECONDS)
+            kept = await self._journal.alone(renew)
             for run_id in set(mine) - kept:
                 run = self._live.get(run_id)
                 if run is not None and not run.driver.log.closing:
