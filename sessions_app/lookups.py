@@ -20,6 +20,8 @@ class RunPlace(msgspec.Struct, frozen=True):
 
 def session_status(session_id: str, scope_id: str) -> str | None:
     """Status of a session; None for unknown and foreign ones alike."""
+    if "\x00" in session_id:  # no text column holds one
+        return None
     rows = Session.objects.for_scope(scope_id).filter(pk=session_id)
     status: str | None = rows.values_list("status", flat=True).first()
     return status

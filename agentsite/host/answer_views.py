@@ -9,7 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from agentsite.host.bodies import ChatBody, ScopeId, parse_json, to_refusal
+from agentsite.host.bodies import ChatBody, Id, ScopeId, parse_json, to_refusal
 from agentsite.host.caller import resolve_caller
 from agentsite.host.edges import api, read_json_body
 from agentsite.host.errors import Refusal, session_not_found
@@ -20,7 +20,6 @@ from agentsite.tools.base import clean
 from sessions_app import interactions, lookups
 from sessions_app.interactions import Answer
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 NAMES = {
     "session_id": "sessionId",
     "interactionId": "interaction_id",

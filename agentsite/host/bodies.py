@@ -27,9 +27,8 @@ MAX_IMAGES = 5
 MAX_IMAGE_CHARS = 7_000_000
 MAX_DEPTH = 32
 MediaType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
-ScopeId = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
-]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+ScopeId = Id
 
 ALIASES = {
     "session_id": "sessionId",
@@ -104,7 +103,7 @@ class ChatBody(_Body):
     """The body of `POST /chat*`."""
 
     message: str | list[Content] | None = None
-    sessionId: Annotated[str, StringConstraints(max_length=200)] | None = None
+    sessionId: Id | None = None
     scope_id: ScopeId | None = None
     context: dict[str, str] = {}
     agentId: str | None = None
