@@ -10,6 +10,9 @@ from typing import Any
 
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from pydantic import BaseModel
+
+from agentsite.host.answer_views import AnswerBody, WidgetBody
 from agentsite.host.bodies import ChatBody
 from agentsite.schema_events import EVENTS
 from agentsite.schema_shapes import OBJECT, SHAPES, STRING, Shape, nullable, ref, shape
@@ -30,12 +33,19 @@ STREAM = (
 
 def complete(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Postprocessing hook of drf-spectacular: add shapes and the routes it does not know."""
-    body = ChatBody.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= {**SHAPES, **body.pop("$defs", {}), "ChatBody": body}
-    result["paths"] |= _chat_paths() | _other_paths()
+    schemas |= SHAPES
+    for body in (ChatBody, AnswerBody, WidgetBody):
+        schemas |= _shapes_of(body)
+    result["paths"] |= _chat_paths() | _answer_paths() | _other_paths()
     result["paths"] = dict(sorted(result["paths"].items()))
     return result
+
+
+def _shapes_of(body: type[BaseModel]) -> Shape:
+    """A pydantic model and what it refers to, by name."""
+    made = body.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**made.pop("$defs", {}), body.__name__: made}
 
 
 def _json(name: str, description: str) -> Shape:
@@ -53,8 +63,8 @@ def _errors(*statuses: int) -> Shape:
 REFUSALS = {
     400: "A field that is unknown, missing or wrong; the message names it.",
     404: "There is no such session, or it is not the caller's.",
-    409: "The session has a live run.",
-    410: "The session has expired.",
+    409: "The session has a live run, or the question was answered before.",
+    410: "The session, or the question, has expired.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The idempotency key was used with another body.",
@@ -62,6 +72,10 @@ REFUSALS = {
     502: "The run ended in an error.",
     503: "The server cannot serve this now.",
 }
+
+
+def _body(name: str) -> Shape:
+    return {"required": True, "content": {"application/json": {"schema": ref(name)}}}
 
 
 def _header(name: str, description: str) -> Shape:
@@ -78,10 +92,7 @@ def _chat(operation: str, summary: str, answers: Shape) -> Shape:
                 _header("Idempotency-Key", "The same key and body within 24 h is the same run."),
                 _header("Last-Event-ID", AFTER),
             ],
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": ref("ChatBody")}},
-            },
+            "requestBody": _body("ChatBody"),
             "responses": {
                 "200": answers,
                 **_errors(400, 404, 409, 413, 415, 422, 429, 502, 503),
@@ -101,6 +112,32 @@ def _chat_paths() -> Shape:
         "/chat": _chat("chat", "Say something and get the answer.", either),
         "/chat/stream": _chat("chatStream", "Say something and watch the run.", stream),
         "/chat/sync": _chat("chatSync", "Say something and get the answer, always JSON.", whole),
+    }
+
+
+def _answer_paths() -> Shape:
+    def answer(operation: str, summary: str, body: str, *parameters: Shape) -> Shape:
+        return {
+            "post": {
+                "operationId": operation,
+                "tags": ["questions"],
+                "summary": summary,
+                "parameters": list(parameters),
+                "requestBody": _body(body),
+                "responses": {
+                    "200": _json("Accepted", "It counts; the run goes on by itself."),
+                    **_errors(400, 404, 409, 410, 413, 415, 503),
+                },
+            }
+        }
+
+    text = "Answer an open question of a session."
+    return {
+        "/ask-user-response": answer("answer", text, "AnswerBody"),
+        "/chat/sessions/{session_id}/ask-user-response": answer(
+            "answerInSession", text, "AnswerBody", SESSION_ID
+        ),
+        "/widget-actions": answer("act", "Tell what a person did in a widget.", "WidgetBody"),
     }
 
 

@@ -173,6 +173,10 @@ SHAPES: dict[str, Shape] = {
         },
         "pendingInteractions",
     ),
+    "Accepted": shape(
+        {"ok": {"const": True}, "sessionId": STRING, "runId": STRING, "status": STRING},
+        "sessionId",
+    ),
     "Health": shape(
         {
             "status": {"const": "ok"},

@@ -1,0 +1,102 @@
+"""`/health` and `/ready`, of a sound server and of one that lost a part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from agentsite import __version__
+from tests.processes import within
+from tests.server import Client, write_agents
+from tests.servers import Server, fresh_database
+
+PARTS = {"server", "database", "migrations", "manifest", "listener"}
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[str]:
+    """A database that a test may harm."""
+    with fresh_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def lone(database: str, tmp_path: Path) -> Iterator[Client]:
+    """A server of one's own."""
+    agents = write_agents(tmp_path / "agents")
+    running = Server(database, tmp_path / "data", AGENTS_DIR=str(agents))
+    try:
+        yield Client(running.wait_ready(), "")
+    finally:
+        running.close()
+
+
+def test_health_says_what_the_process_has_in_hand(client: Client) -> None:
+    said = client.get("/health", scope_id=None)
+    assert set(said) == {
+        "status", "version", "uptime_ms", "active_sessions", "live_runs", "automations"
+    }  # fmt: skip
+    assert (said["status"], said["version"], said["automations"]) == ("ok", __version__, [])
+    assert said["uptime_ms"] > 0
+    with client.stream("hang") as frames:
+        assert any(frame.event == "tool_log" for frame in frames)
+        busy = client.get("/health")
+        assert busy["live_runs"] >= 1
+        assert busy["active_sessions"] >= 1
+        session_id = client.get("/sessions")["sessions"][0]["id"]
+        client.ask("POST", f"/sessions/{session_id}/interrupt")
+        assert [frame.event for frame in frames][-1] == "done"
+
+
+def test_a_sound_server_is_ready(client: Client) -> None:
+    said = client.get("/ready")
+    assert said == {"status": "ready", "checks": {part: {"ok": True} for part in PARTS}}
+    assert client.ask("HEAD", "/ready").status == 200
+
+
+def test_a_broken_edit_and_a_lost_database_are_named(
+    lone: Client, database: str, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "agents" / "trials" / "amodal.json"
+    sound = manifest.read_text()
+    manifest.write_text('{"name": 7, "secret": "hunter2"}')
+    lone.ask("POST", "/chat", {"message": "plain", "agentId": "trials"})
+
+    def fails(part: str) -> bool:
+        lone.ask("POST", "/chat", {"message": "plain", "agentId": "trials"})
+        return lone.ask("GET", "/ready").json.get("failing") == [part]
+
+    assert within(10, lambda: fails("manifest"))
+    answer = lone.ask("GET", "/ready")
+    assert (answer.status, answer.code) == (503, "not_ready")
+    assert "trials" in answer.json["checks"]["manifest"]["problem"]
+    assert b"hunter2" not in answer.body
+    manifest.write_text(sound)
+    assert within(10, lambda: not fails("manifest"))
+
+    admin, _, name = database.replace("/lab_", "/postgres?lab_").partition("?lab_")
+    name = "lab_" + name.split("?")[0]
+    admin += "?" + database.partition("?")[2]
+    with psycopg.connect(admin, autocommit=True) as asking:
+        asking.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+        asking.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                       " WHERE datname = %s", [name])  # fmt: skip
+        try:
+            assert within(15, lambda: {"listener", "database"} <= set(failing(lone)))
+            assert lone.get("/health")["status"] == "ok"
+            refused = lone.ask("GET", "/sessions")
+            assert (refused.status, refused.code) == (503, "database_unavailable")
+            assert database.encode() not in refused.body
+        finally:
+            asking.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+    assert within(20, lambda: lone.ask("GET", "/ready").status == 200), json.dumps(failing(lone))
+
+
+def failing(client: Client) -> list[str]:
+    """Parts that keep the server from serving."""
+    found: list[str] = client.ask("GET", "/ready").json.get("failing", [])
+    return found
