@@ -240,14 +240,14 @@ class Journal:
     async def _write(self, group: list[_Taken]) -> None:
         for place, seconds in enumerate(RETRY_SECONDS):
             try:
-                await unit(_write_group, group, again=place > 0)
+                await self.alone(partial(_write_group, group, again=place > 0))
                 return
             except (OperationalError, InterfaceError) as error:
                 logger.warning("the log could not be written, trying again: %s", error)
                 await asyncio.sleep(seconds)
             except LeaseLost as error:
                 raise DatabaseError(str(error)) from error
-        await unit(_write_group, group, again=True)
+        await self.alone(partial(_write_group, group, again=True))
 
     def _break(self, taken: _Taken, error: DatabaseError) -> None:
         lost = LeaseLost(taken.log.ref.run_id)
