@@ -25,7 +25,7 @@ SUBJECTS = ("streams", "flat", "memory", "idle")
 HOW = (
     "Everything runs on this machine and shares its {cores} cores: Postgres (fsync {fsync}, "
     "synchronous_commit {commit}), the fake model, one web process (anthropic adapter), and this "
-    "client.\nStreams start one after the other, {ramp:.0f} ms apart (flat out: 1 ms), not at "
+    "client.\nStreams start one after the other, {ramp:.1f} ms apart (flat out: 1 ms), not at "
     "the same moment. `added` is through the server less the median of the direct way, asked in "
     "turn.\nA delta is one that the model sent; those that arrive together travel together."
 )
