@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
-
 from pydantic import BaseModel
 
 from agentsite.host.answer_views import AnswerBody, WidgetBody

@@ -81,6 +81,9 @@ REPLIES: list[dict[str, Any]] = [
     {"when": {"user": "^broken", "turn": 0}, "tool_calls": [
         {"name": "count", "arguments": '{"to": '}]},
     {"when": {"user": "^broken", "turn": 1}, "text": "It was not JSON."},
+    {"when": {"user": "^odd", "turn": 0}, "text": "Odd\x00 ones.", "tool_calls": [
+        call("x" * 300, to="\x00"), call("count", to="y" * 400, **{"k\x00": "\ud800"})]},
+    {"when": {"user": "^odd", "turn": 1}, "text": "All odd."},
     {"when": {"user": "^refused"}, "error": {"kind": "auth", "message": "no key"},
      "text": "never said"},
     {"when": {"user": "^cut"}, "text": "Half of this answer is lost.",
