@@ -134,11 +134,16 @@ def _delete_dependents(session_ids: list[str], keep: frozenset[type[models.Model
 
 def dependents() -> list[tuple[type[models.Model], str]]:
     """Every model with a foreign key to a session, or to a run only, and the path to the id."""
-    found = {
-        relation.related_model: f"{relation.field.name}_id"
-        for relation in Session._meta.related_objects
-    }
-    for relation in Run._meta.related_objects:
-        found.setdefault(relation.related_model, f"{relation.field.name}__session_id")
-    ordered = sorted(found.items(), key=lambda pair: pair[0] is Run)
-    return [(model, path) for model, path in ordered if isinstance(model, type)]
+    found = {model: f"{name}_id" for model, name in _pointing_at(Session)}
+    for model, name in _pointing_at(Run):
+        found.setdefault(model, f"{name}__session_id")
+    return sorted(found.items(), key=lambda pair: pair[0] is Run)
+
+
+def _pointing_at(target: type[models.Model]) -> list[tuple[type[models.Model], str]]:
+    relations = target._meta.get_fields(include_hidden=True)
+    return [
+        (relation.related_model, relation.field.name)
+        for relation in relations
+        if isinstance(relation, models.ManyToOneRel) and isinstance(relation.related_model, type)
+    ]
