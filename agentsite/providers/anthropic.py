@@ -38,7 +38,9 @@ from agentsite.providers.transport import (
 
 PROVIDER = "anthropic"
 BASE_URL = "https://api.anthropic.com"
-DEFAULT_MAX_TOKENS = 8192
+DEFAULT_MAX_TOKENS = 16_000
+"""The field is required; from Claude 4 on it also pays for reasoning."""
+OLD_MAX_TOKENS = 8192
 _LEAST_BUDGET = 1024
 _THINKING = ("thinking", "redacted_thinking")
 _CACHED = {"type": "ephemeral"}
@@ -149,7 +151,7 @@ async def open_bedrock(client: Any, body: dict[str, Any], seconds: float) -> Asy
 
 def to_request(request: ModelRequest, config: ModelConfig) -> dict[str, Any]:
     """Return the body of `POST /v1/messages`."""
-    limit = request.max_tokens or config.max_tokens or DEFAULT_MAX_TOKENS
+    limit = request.max_tokens or config.max_tokens or default_limit(config.model)
     temperature = request.temperature if request.temperature is not None else config.temperature
     budget = request.thinking if request.thinking is not None else config.thinking
     turns = to_messages(request.messages, thinking=bool(budget))
@@ -165,11 +167,19 @@ def to_request(request: ModelRequest, config: ModelConfig) -> dict[str, Any]:
     return body | to_tools(request) | {"messages": turns}
 
 
+def version_of(model: str) -> tuple[int, int]:
+    """Return major and minor version; (0, 0) for names without, as those before Claude 4."""
+    found = _VERSION.search(model)
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+
+
+def default_limit(model: str) -> int:
+    return DEFAULT_MAX_TOKENS if version_of(model) >= (4, 0) else OLD_MAX_TOKENS
+
+
 def think(model: str, budget: int, limit: int) -> dict[str, Any]:
     """Return the fields that switch reasoning on: by effort from Claude 4.6 on, else by budget."""
-    found = _VERSION.search(model)
-    version = (int(found[1]), int(found[2] or 0)) if found else (0, 0)
-    if version >= _FIRST_ADAPTIVE:
+    if version_of(model) >= _FIRST_ADAPTIVE:
         effort = "low" if budget < 4096 else "medium" if budget < 16384 else "high"
         adaptive = {"type": "adaptive", "display": "summarized"}
         return {"thinking": adaptive, "output_config": {"effort": effort}}

@@ -73,7 +73,7 @@ class SilenceGuard:
     aiohttp's own limit does it, costs a tenth of the whole reading.
     """
 
-    __slots__ = ("_content", "_loop", "_seconds", "_since", "_timer", "_waiting")
+    __slots__ = ("_content", "_left", "_loop", "_seconds", "_since", "_timer", "_waiting")
 
     def __init__(self, content: Any, seconds: float) -> None:
         self._content = content
@@ -81,16 +81,24 @@ class SilenceGuard:
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
         self._waiting = False
+        self._left = b""
         self._timer = self._loop.call_later(seconds, self._look)
 
     async def read(self) -> bytes:
         """Return what has arrived, up to 16 KB, waiting for a byte; empty at the end."""
+        chunk: bytes
+        if self._left:
+            chunk, self._left = self._left[:_LARGEST_READ], self._left[_LARGEST_READ:]
+            return chunk
         self._since = self._loop.time()
         self._waiting = True
         try:
-            chunk: bytes = await self._content.read(_LARGEST_READ)
+            chunk = await self._content.readany()
         finally:
             self._waiting = False
+        if len(chunk) > _LARGEST_READ:
+            self._left = chunk[_LARGEST_READ:]
+            return chunk[:_LARGEST_READ]
         return chunk
 
     def stop(self) -> None:
