@@ -236,6 +236,6 @@ def _without_nul(value: Any) -> Any:
         return value.replace(NUL, REPLACEMENT)
     if isinstance(value, dict):
         return {_without_nul(key): _without_nul(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_nul(item) for item in value]
     return value
