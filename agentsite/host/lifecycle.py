@@ -102,7 +102,7 @@ def prepare_run(
     request = RunRequest(
         pinned=pinned,
         max_session_tokens=body.max_session_tokens,
-        context=body.context,
+        context={clean(key): clean(value) for key, value in body.context.items()},
         make_title=new_session,
     )
     state = RunState(max_turns=agent.block.max_turns, max_tool_repeats=agent.block.max_tool_repeats)
