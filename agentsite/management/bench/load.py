@@ -15,7 +15,7 @@ from agentsite.management.bench.stack import MAIN, Stack
 REAL_TIME = 50.0
 """Deltas per second and stream."""
 RAMP = 0.0107
-"""Seconds between two starts: out of step with the 20 ms of a delta, so streams do not beat as one."""
+"""Seconds between two starts; out of step with a delta's 20 ms, so streams do not beat as one."""
 PATIENCE = 120.0
 
 
