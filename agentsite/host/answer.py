@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -120,12 +121,13 @@ class Answer:
     async def stream(self) -> None:
         """Ask the model; posts `ModelFinished` or `ModelFailed` to the driver."""
         conversation = self._driver.conversation
-        stream = stream_with_fallback(conversation.models, self._request, self._meter)
+        asked = stream_with_fallback(conversation.models, self._request, self._meter)
         try:
-            async for batch in stream:
-                self._assembly.feed(batch)
-                self._send(batch)
-                await self._driver.make_room()
+            async with aclosing(asked) as stream:  # leaving it closes the vendor's connection
+                async for batch in stream:
+                    self._assembly.feed(batch)
+                    self._send(batch)
+                    await self._driver.make_room()
         except ProviderError as error:
             self._meter.close(self._assembly.usage, error.kind)
             self._driver.post(

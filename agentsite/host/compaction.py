@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -114,9 +115,11 @@ async def ask_simply(
     meter, assembly = Meter(agent, purpose, 0), Assembly()
     try:
         async with asyncio.timeout(SUMMARY_SECONDS):
-            async for batch in stream_with_fallback(agent.models("simple"), request, meter):
-                meter.saw_delta()
-                assembly.feed(batch)
+            asked = stream_with_fallback(agent.models("simple"), request, meter)
+            async with aclosing(asked) as stream:
+                async for batch in stream:
+                    meter.saw_delta()
+                    assembly.feed(batch)
     except (ProviderError, TimeoutError) as error:
         logger.warning("%s by the simple model failed: %s", purpose, error)
         meter.close(assembly.usage, error.kind if isinstance(error, ProviderError) else "timeout")
