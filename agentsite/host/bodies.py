@@ -15,8 +15,10 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     ValidationError,
 )
 
@@ -97,12 +99,17 @@ class ModelPin(_Body):
 
 
 Content = Annotated[TextContent | ImageContent, Field(discriminator="type")]
+MessageContent = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[Content], Tag("parts")],
+    Discriminator(lambda given: "parts" if isinstance(given, list) else "text"),
+]
+"""Text, or parts; a problem inside a part is told as that and as nothing else."""
 
 
 class ChatBody(_Body):
     """The body of `POST /chat*`."""
 
-    message: str | list[Content] | None = None
+    message: MessageContent | None = None
     sessionId: Id | None = None
     scope_id: ScopeId | None = None
     context: dict[str, str] = {}
@@ -189,12 +196,19 @@ def _rank(key: str) -> tuple[int, str]:
 def to_refusal(error: ValidationError) -> Refusal:
     """400 that names the first wrong field and lists all of them."""
     problems = [
-        {"field": ".".join(map(str, problem["loc"])), "problem": problem["msg"]}
+        {"field": _name_field(problem["loc"]), "problem": problem["msg"]}
         for problem in error.errors(include_input=False, include_url=False, include_context=False)
     ]
     first = problems[0]
     message = f'"{first["field"]}": {first["problem"]}'
     return Refusal(400, "invalid_field", message, problems)
+
+
+def _name_field(path: tuple[int | str, ...]) -> str:
+    """The path as a caller knows it, without pydantic's names for the kinds of a message."""
+    if path[0] == "message":
+        path = (path[0], *path[2:3], *path[4:])
+    return ".".join(map(str, path))
 
 
 def _check(body: ChatBody) -> None:
