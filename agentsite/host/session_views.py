@@ -171,7 +171,8 @@ class SessionState(ApiView):
 def _read_state(session_id: str, scope_id: str, since: int) -> bytes:
     with snapshot():
         row, conversation = load(session_id, scope_id)
-        entries = read_log(session_id, since, MAX_EVENTS)
+        gone = row.status == Session.Status.EXPIRED
+        entries = [] if gone else read_log(session_id, since, MAX_EVENTS)
         waiting = queue.list_queue(session_id)
     state = {
         "id": row.pk,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import re
 
+import psycopg
 import pytest
 
 from sessions_app.models import EventBatch, Message, ModelCall, Run, Session
 from tests.server import Client, session_of
+from tests.servers import test_database_url
 
 DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -303,3 +305,22 @@ def test_an_unknown_address_is_json(client: Client) -> None:
 def test_a_head_request_is_a_get_without_a_body(client: Client) -> None:
     answer = client.ask("HEAD", "/sessions")
     assert (answer.status, answer.body) == (200, b"")
+
+
+def test_of_an_expired_session_the_facts_are_left(client: Client) -> None:
+    session_id = talked(client)
+    with psycopg.connect(test_database_url(), autocommit=True) as database:
+        changing = "UPDATE sessions_app_session SET status = 'expired' WHERE id = %s"
+        database.execute(changing, [session_id])
+    path = f"/sessions/{session_id}"
+    detail = client.get(path)
+    assert (detail["status"], detail["messages"], detail["message_count"]) == ("expired", [], 2)
+    assert client.get(f"{path}/state")["events"] == []
+    assert [session["id"] for session in client.get("/sessions")["sessions"]] == [session_id]
+    events = client.ask("GET", f"{path}/events")
+    assert (events.status, events.code) == (410, "session_expired")
+    change = client.ask("PATCH", path, {"title": "x"})
+    assert (change.status, change.code) == (410, "session_expired")
+    again = client.ask("POST", "/chat", client.message("plain", sessionId=session_id))
+    assert (again.status, again.code) == (404, "session_not_found")
+    assert client.ask("DELETE", path).status == 204
