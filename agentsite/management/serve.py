@@ -15,6 +15,8 @@ from types import FrameType
 
 import uvicorn
 from django.conf import settings
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
 
 GRACE_IN_TERMINAL = 2
 """Seconds that open answers get after Ctrl-C."""
@@ -55,8 +57,13 @@ def settle_down() -> None:
     """Set Python up for many small pieces of work, once everything is loaded.
 
     What is loaded stays for ever: frozen, it is not looked through again by each collection,
-    which would stop all streams for a tenth of a second.
+    which would stop all streams for a tenth of a second. Django's receivers of `request_started`
+    are synchronous, which costs each request a thread for as long as it streams; without DEBUG
+    and with a pool they have nothing to do.
     """
+    if not settings.DEBUG:
+        request_started.disconnect(reset_queries)
+        request_started.disconnect(close_old_connections)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*COLLECT_AFTER)
     gc.collect()
