@@ -23,7 +23,7 @@ from pathlib import Path
 OLDEST_PYTHON = (3, 11)
 WITHOUT_DATABASE = frozenset(
     {"", "check", "help", "version", "makemigrations", "diffsettings", "findstatic", "spectacular"}
-    | {"up", "serve", "test", "validate", "startagent", "chat", "bench"}
+    | {"up", "serve", "test", "validate", "startagent", "chat", "bench", "chaos"}
 )
 """Commands that need no database, or that hold it themselves."""
 
