@@ -112,6 +112,7 @@ class Calls:
     def _make_context(self, call: ToolCallPart, deadline: float) -> ToolContext:
         conversation = self._driver.conversation
         return ToolContext(
+            agent=conversation.agent.id,
             scope_id=conversation.scope_id,
             session_id=conversation.session_id,
             run_id=conversation.run_id,

@@ -45,6 +45,9 @@ class FieldSpec(CamelModel):
         needed = NEEDED.get(self.type)
         if needed and getattr(self, needed) is None:
             raise ValueError(f'type {self.type} needs "{needed}"')
+        for name in self.fields or ():
+            if not FIELD.fullmatch(name):
+                raise ValueError(f'"{name}" is not a field name: letters, digits and _ only')
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError("min is larger than max")
         return self
@@ -87,6 +90,14 @@ class TtlRule(CamelModel):
             raise ValueError("should read `field = 'v'`, `field != 'v'` or `field IN ['a','b']`")
         return condition
 
+    @property
+    def parts(self) -> tuple[str, str, tuple[str, ...]]:
+        """Field, operator (`=`, `!=`, `IN`) and values."""
+        found = CONDITION.fullmatch(self.condition.strip())
+        if found is None:
+            raise ValueError("a condition that was never checked")
+        return found[1], found[2] or "IN", tuple(re.findall(r"'([^']*)'", self.condition))
+
 
 class Ttl(CamelModel):
     """Seconds a document lives."""
@@ -127,6 +138,19 @@ class StoreSpec(CamelModel):
     shared: Flag = False
     embed: tuple[Text, ...] = ()
     """String fields that vector search covers (ours)."""
+
+    @property
+    def ttl_rules(self) -> tuple[TtlRule, ...]:
+        """Every conditional life time, in the order in which they are tried."""
+        return (*(self.ttl.override if self.ttl else ()), *self.ttl_conditional)
+
+    @model_validator(mode="after")
+    def check_conditions(self) -> StoreSpec:
+        for rule in self.ttl_rules:
+            name = rule.parts[0]
+            if name not in self.entity.fields:
+                raise ValueError(f'a condition names "{name}", which the schema does not have')
+        return self
 
     @model_validator(mode="after")
     def check_embed(self) -> StoreSpec:

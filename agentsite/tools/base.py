@@ -47,6 +47,8 @@ class ReadResult(Protocol):
 class ToolContext:
     """Where one call runs, and how it talks to the clients while it does."""
 
+    agent: str
+    """The id under which the agent is served; with `scope_id` the partition."""
     scope_id: str
     session_id: str
     run_id: str

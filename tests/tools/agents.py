@@ -34,6 +34,7 @@ class Calls:
         self, name: str = "tool", call_id: str = "tc_1", deadline: float = 0
     ) -> ToolContext:
         return ToolContext(
+            agent="desk",
             scope_id="acme",
             session_id="s_1",
             run_id="r_1",
