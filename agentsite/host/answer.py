@@ -127,7 +127,8 @@ class Answer:
                 async for batch in stream:
                     self._assembly.feed(batch)
                     self._send(batch)
-                    await self._driver.make_room()
+                    if self._driver.log.is_short:
+                        await self._driver.make_room()
         except ProviderError as error:
             self._meter.close(self._assembly.usage, error.kind)
             self._driver.post(

@@ -48,6 +48,11 @@ class RunLog:
         """Not yet sent, in order: (number before it, entry, must be committed first)."""
         self.writes: list[tuple[Write | None, asyncio.Future[Any]]] = []
 
+    @property
+    def is_short(self) -> bool:
+        """A further block of numbers is overdue: wait for it (`Journal.make_room`)."""
+        return self.block_end - self.last_seq < LOW_WATER // 2
+
     def number(self, event: AnyEvent, at: int) -> tuple[int, Entry]:
         if self.broken is not None:
             raise self.broken
@@ -196,7 +201,7 @@ class Journal:
 
     async def make_room(self, run_log: RunLog) -> None:
         """Wait for a further block of numbers when the present one runs out."""
-        if run_log.block_end - run_log.last_seq < LOW_WATER // 2:
+        if run_log.is_short:
             await self.commit(run_log, ())
 
     def publish_committed(self, session_id: str, entry: Entry) -> None:

@@ -7,7 +7,7 @@ database and are released even when the client leaves before the first byte.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.http import JsonResponse, StreamingHttpResponse
@@ -29,18 +29,15 @@ class EventStream(StreamingHttpResponse):
 
     def __init__(self, follower: Follower, *, replay: bool, first: bytes | None = None) -> None:
         self._follower = follower
-        super().__init__(_with_first(first, follower.frames(replay=replay)), headers=HEADERS)
+        super().__init__(follower.frames(replay=replay, first=first), headers=HEADERS)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The frames as they are: Django's two generators around them only check for bytes."""
+        return cast("AsyncIterator[bytes]", self._iterator)  # type: ignore[attr-defined]  # Django's
 
     def close(self) -> None:
         self._follower.close()
         super().close()
-
-
-async def _with_first(first: bytes | None, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if first is not None:
-        yield first
-    async for data in frames:
-        yield data
 
 
 def follow(hub: Hub, session_id: str, after: int, interest: Interest) -> Follower:

@@ -39,25 +39,28 @@ class Follower:
         """Safe before the first frame, and more than once."""
         self._hub.unsubscribe(self._subscriber)
 
-    async def frames(self, *, replay: bool) -> AsyncIterator[bytes]:
+    async def frames(self, *, replay: bool, first: bytes | None = None) -> AsyncIterator[bytes]:
         """Whole frames, some joined; keepalive comments in between.
 
         `replay` reads the log first; without it the reader knows that nothing
-        was logged before it subscribed.
+        was logged before it subscribed. `first` goes before everything.
         """
         try:
-            if replay:
-                async for data in self._read_log():
-                    yield data
+            async for data in self._read_first(first, replay):
+                yield data
             last_sent = time.monotonic()
             while not (self.interest.ended or self._hub.closed):
                 if self._is_over():
                     yield await self.interest.farewell()
                     return
                 sent = False
-                async for data in self._read_on():
+                for data in self._join(await self._subscriber.wait()):
                     sent = True
                     yield data
+                if self._subscriber.behind or self._gap:
+                    async for data in self._catch_up():
+                        sent = True
+                        yield data
                 now = time.monotonic()
                 if sent:
                     last_sent = now
@@ -67,6 +70,13 @@ class Follower:
         finally:
             self.close()
 
+    async def _read_first(self, first: bytes | None, replay: bool) -> AsyncIterator[bytes]:
+        if first is not None:
+            yield first
+        if replay:
+            async for data in self._read_log():
+                yield data
+
     def _is_over(self) -> bool:
         """Whether a person has been awaited for too long; sees to it that we look again."""
         left = self.interest.seconds_left()
@@ -74,16 +84,10 @@ class Follower:
             asyncio.get_running_loop().call_later(left, self._subscriber.wake)
         return left is not None and left <= 0
 
-    async def _read_on(self) -> AsyncIterator[bytes]:
-        """What comes next, or nothing when only the time has moved."""
-        for data in self._join(await self._subscriber.wait()):
-            yield data
-        if self._subscriber.behind or self._gap:
-            async for data in self._catch_up():
-                yield data
-
     def _join(self, frames: list[Frame]) -> list[bytes]:
         """Frames that go on where the reader is, joined into few writes."""
+        if len(frames) == 1 and frames[0].previous == self._seq:  # the usual case at real time
+            return [frames[0].data] if self._pass(frames[0].seq, frames[0].event) else []
         pack = _Pack()
         for frame in frames:
             if frame.seq <= self._seq or self.interest.ended:
