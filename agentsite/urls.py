@@ -1,6 +1,7 @@
 """Every endpoint of the server on one page."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import path
 from django.views.generic import RedirectView
 
@@ -21,6 +22,7 @@ from sessions_app.pages import chat_page
 
 urlpatterns = [
     path("", chat_page),
+    path("favicon.ico", RedirectView.as_view(url=static("sessions_app/icon.svg"))),
     # Talking
     path("chat", chat.chat),
     path("chat/stream", chat.chat_stream),

@@ -41,10 +41,11 @@ CHANGED = {
 }
 
 
-def _describe(operation: str, **more: Any) -> dict[str, Any]:
+def _describe(operation: str, summary: str, **more: Any) -> dict[str, Any]:
     given: list[Any] = more.pop("parameters", [])
     return {
         "operation_id": operation,
+        "summary": summary,
         "tags": [more.pop("tag", "sessions")],
         "parameters": [SCOPE, *given],
         **more,
@@ -53,6 +54,7 @@ def _describe(operation: str, **more: Any) -> dict[str, Any]:
 
 LIST = _describe(
     "listSessions",
+    "List the caller's sessions, newest first.",
     parameters=[fields.SessionQuery],
     responses={
         200: _answer(ref("SessionPage"), "A page, newest first."),
@@ -61,24 +63,35 @@ LIST = _describe(
 )
 READ = _describe(
     "readSession",
+    "Read a session with its messages.",
     responses={
         200: _answer(ref("SessionDetail"), "The session; of an expired one without messages."),
         404: NOT_FOUND,
     },
 )
-CHANGE = _describe("changeSession", request=fields.SessionChange, responses=CHANGED)
-REPLACE = _describe("putSession", request=fields.SessionChange, responses=CHANGED)
+CHANGE = _describe(
+    "changeSession",
+    "Change title, tags, metadata, or archive.",
+    request=fields.SessionChange,
+    responses=CHANGED,
+)
+REPLACE = _describe(
+    "putSession", "The same as PATCH.", request=fields.SessionChange, responses=CHANGED
+)
 DELETE = _describe(
     "deleteSession",
+    "Delete a conversation; a live run is stopped first.",
     responses={204: _answer(None, "It is gone. Metering rows stay."), 404: NOT_FOUND},
 )
 STATE = _describe(
     "readSessionState",
+    "Where a session stands, and its events behind a number.",
     parameters=[fields.StateQuery],
     responses={200: _answer(ref("SessionState"), "A consistent snapshot."), 404: NOT_FOUND},
 )
 ATTACHMENT = _describe(
     "readAttachment",
+    "An image that a user sent.",
     responses={
         (200, kind): OpenApiTypes.BINARY
         for kind in ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -87,21 +100,27 @@ ATTACHMENT = _describe(
 )
 HISTORY_LIST = _describe(
     "listHistory",
+    "The newest 500 sessions, as the reference client lists them.",
     tag="history",
     parameters=[fields.HistoryQuery],
     responses={200: _answer({"type": "array", "items": ref("Session")}, "The newest 500.")},
 )
 HISTORY_READ = _describe(
     "readHistory",
+    "A session, as the reference client reads it.",
     tag="history",
     responses={200: _answer(ref("SessionDetail"), "The session."), 404: NOT_FOUND},
 )
 HISTORY_CHANGE = _describe(
     "changeHistory",
+    "Change title and tags.",
     tag="history",
     request=fields.HistoryChange,
     responses={**CHANGED, 200: _answer(OK, "It is changed.")},
 )
 HISTORY_DELETE = _describe(
-    "deleteHistory", tag="history", responses={200: _answer(OK, "It is gone."), 404: NOT_FOUND}
+    "deleteHistory",
+    "Delete a conversation.",
+    tag="history",
+    responses={200: _answer(OK, "It is gone."), 404: NOT_FOUND},
 )

@@ -17,7 +17,7 @@ from agentsite.schema_events import EVENTS
 from agentsite.urls import urlpatterns
 from tests.server import Client, session_of
 
-NOT_API = ("", "admin", "admin/", "accounts/once/<str:token>", "api/docs")
+NOT_API = ("", "favicon.ico", "admin", "admin/", "accounts/once/<str:token>", "api/docs")
 
 
 @pytest.fixture(scope="module")

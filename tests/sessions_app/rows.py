@@ -24,14 +24,20 @@ def make_session(age: float = 0, **fields: Any) -> Session:
     return Session.objects.create(id=f"sess_{number:026d}", **{"agent": "desk", **times, **fields})
 
 
-def make_run(session: Session, status: str = "done", **fields: Any) -> Run:
+def make_run(
+    session: Session,
+    status: str = "done",
+    words: str = "Words",
+    widgets: tuple[dict[str, Any], ...] = (),
+    **fields: Any,
+) -> Run:
     """A run with a message, a call, an image, a metering row and two events."""
     number = next(_numbers)
     run = Run.objects.create(
         id=f"run_{number:026d}", session=session, agent=session.agent, status="running",
         state={"turn": 1}, request={"context": {"name": "Ada"}}, **fields,
     )  # fmt: skip
-    text = [{"kind": "text", "text": f"Words {number}"}]
+    text = [{"kind": "text", "text": words}]
     about = {"session": session, "run": run, "attempt": 1, "created_at": timezone.now()}
     Message.objects.create(
         id=f"msg_{number}_u", position=number * 10, role="user", parts=text, **about
@@ -41,7 +47,7 @@ def make_run(session: Session, status: str = "done", **fields: Any) -> Run:
     )
     ToolCall.objects.create(
         id=f"tc_{number}", message=answer, position=0, name="look", status="ok",
-        result=text, arguments={"n": number}, **about,
+        result=text, arguments={"n": number}, widgets=list(widgets), **about,
     )  # fmt: skip
     Attachment.objects.create(
         id=f"att_{number}", session=session, media_type="image/png", data=b"x"
