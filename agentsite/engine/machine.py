@@ -16,6 +16,7 @@ from agentsite.engine.events import CompactionEnded, CompactionStarted, DoneReas
 from agentsite.engine.limits import REPEAT_NOTICE_AT, loop_sentence
 from agentsite.engine.steps import (
     AskPerson,
+    CallModel,
     CallState,
     Compact,
     CutWindow,
@@ -41,7 +42,7 @@ Step = tuple[RunState, tuple[Effect, ...]]
 SUMMARY_TRIES = 3
 SHORT_COMPACTIONS = 2
 DENIED_TEXT = "A person declined this action. It was not carried out."
-SIBLING_TEXT = "Not carried out, because another action of the same step was declined."
+SIBLING_TEXT = "Not carried out, because another action of the same step was not approved."
 EXPIRED_TEXT = "Nobody answered in time. The action was not carried out."
 INTERRUPTED_TEXT = "The call was interrupted before it had a result."
 REPEATED_TEXT = "Not carried out: this tool was called too often with similar arguments."
@@ -60,14 +61,11 @@ def advance(state: RunState, incoming: Incoming) -> Step:  # noqa: C901 - one ca
             _expect(state, incoming, "thinking")
             if state.turn:
                 raise IllegalInput("Begun twice")
-            return state, (Prepare(),)
+            return _prepare(state)
         case steps.Resumed():
             return _resume(state, incoming)
         case steps.ContextReady():
-            _expect(state, incoming, "thinking")
-            turn = state.turn + 1
-            ready = replace(state, phase="streaming", turn=turn, short_compactions=0, joined=False)
-            return ready, (steps.CallModel(turn),)
+            return _ask_model(state, incoming)
         case steps.ContextFull():
             return _fill(state, incoming)
         case steps.Compacted():
@@ -123,10 +121,23 @@ def _think(state: RunState, *before: Effect) -> Step:
         return _finish(state, state.stopping, *before)
     if state.turn >= state.max_turns:
         return _finish(state, "max_turns", *before)
-    return replace(state, phase="thinking", calls=()), (*before, Prepare())
+    return _prepare(replace(state, calls=()), *before)
+
+
+def _prepare(state: RunState, *before: Effect) -> Step:
+    """Build a request; it will hold every message that has joined so far."""
+    return replace(state, phase="thinking", joined=False), (*before, Prepare())
 
 
 # ---- context ---------------------------------------------------------------------
+
+
+def _ask_model(state: RunState, incoming: steps.ContextReady) -> Step:
+    _expect(state, incoming, "thinking")
+    if state.joined:  # after the request was built: it would go unheard
+        return _prepare(state)
+    turn = state.turn + 1
+    return replace(state, phase="streaming", turn=turn, short_compactions=0), (CallModel(turn),)
 
 
 def _fill(state: RunState, incoming: steps.ContextFull) -> Step:
@@ -139,21 +150,24 @@ def _fill(state: RunState, incoming: steps.ContextFull) -> Step:
         )
         return _finish(state, "error", Emit(failed))
     started = CompactionStarted(incoming.estimated, incoming.threshold)
+    return _make_room(state, Emit(started))
+
+
+def _make_room(state: RunState, *before: Effect) -> Step:
     effect: Effect = CutWindow() if state.summary_failures >= SUMMARY_TRIES else Compact()
-    return replace(state, phase="compacting"), (Emit(started), effect)
+    return replace(state, phase="compacting"), (*before, effect)
 
 
 def _compact(state: RunState, incoming: steps.Compacted) -> Step:
     _expect(state, incoming, "compacting")
-    short = 0 if incoming.fits else state.short_compactions + 1
     ended = CompactionEnded(
         incoming.tokens_before,
         incoming.tokens_after,
         incoming.compaction_tokens,
         incoming.message,
     )
-    thinking = replace(state, phase="thinking", short_compactions=short)
-    return thinking, (Emit(ended), Prepare())
+    # `ContextReady` resets the count: what was promised to fit is measured all the same.
+    return _prepare(replace(state, short_compactions=state.short_compactions + 1), Emit(ended))
 
 
 def _fail_summary(state: RunState, incoming: steps.CompactionFailed) -> Step:
@@ -179,6 +193,9 @@ def _finish_turn(state: RunState, incoming: steps.ModelFinished) -> Step:
         if state.joined and state.turn < state.max_turns:
             return _think(state, RecordTurn())
         return _finish(state, "model_stop", RecordTurn())
+    ids = [planned.id for planned in incoming.calls]
+    if len(set(ids)) < len(ids):
+        raise IllegalInput("two calls of one answer share an id")
     tracker = state.repeats
     calls: list[CallState] = []
     refused: list[str] = []
@@ -211,9 +228,10 @@ def _finish_turn(state: RunState, incoming: steps.ModelFinished) -> Step:
 def _fail_turn(state: RunState, incoming: steps.ModelFailed) -> Step:
     _expect(state, incoming, "streaming")
     if incoming.kind == "context_overflow" and not state.overflow_retried:
-        again = replace(state, phase="compacting", overflow_retried=True, turn=state.turn - 1)
+        # The lost answer does not count as a turn, but it was paid for and may have been seen.
+        again = replace(state, overflow_retried=True, turn=state.turn - 1)
         started = CompactionStarted(incoming.estimated, incoming.threshold)
-        return again, (Emit(started), Compact())
+        return _make_room(again, RecordTurn(partial=True), Emit(started))
     failed = Failed(incoming.message, f"provider_{incoming.kind}", incoming.retryable)
     return _finish(state, "error", RecordTurn(partial=True), Emit(failed))
 
@@ -238,21 +256,25 @@ def _after_calls(state: RunState, before: tuple[Effect, ...]) -> Step:
     calls = tuple(
         replace(call, status="running") if call.id in starting else call for call in state.calls
     )
-    plain = tuple(call.id for call in ready if not call.dispatch)
-    children = tuple(call.id for call in ready if call.dispatch)
-    effects = list(before)
+    phase: steps.Phase = "dispatching" if all(call.dispatch for call in ready) else "executing"
+    return replace(state, phase=phase, calls=calls), (*before, *_start(ready))
+
+
+def _start(calls: list[CallState]) -> tuple[Effect, ...]:
+    plain = tuple(call.id for call in calls if not call.dispatch)
+    children = tuple(call.id for call in calls if call.dispatch)
+    effects: list[Effect] = []
     if plain:
         effects.append(StartCalls(plain))
     if children:
         effects.append(Dispatch(children))
-    phase: steps.Phase = "executing" if plain else "dispatching"
-    return replace(state, phase=phase, calls=calls), tuple(effects)
+    return tuple(effects)
 
 
 def _finish_call(state: RunState, incoming: steps.CallFinished) -> Step:
     _expect(state, incoming, "executing", "dispatching", "confirming")
-    frm = ("asked",) if state.phase == "confirming" else ("running",)
-    marked = _mark(state, incoming.call_id, incoming.status, frm=frm)
+    # A question to a person has its answer as its result, also while a sibling still runs.
+    marked = _mark(state, incoming.call_id, incoming.status, frm=("running", "asked"))
     call = next(call for call in marked.calls if call.id == incoming.call_id)
     tracker, same = marked.repeats.observe_result(call.arguments_hash, incoming.result_hash)
     marked = replace(marked, repeats=tracker)
@@ -306,25 +328,30 @@ def _cancel(state: RunState, incoming: steps.Cancelled) -> Step:
 def _resume(state: RunState, incoming: steps.Resumed) -> Step:
     match state.phase:
         case "thinking":
-            return state, (Prepare(),)
+            return _prepare(state)
         case "streaming":
             # The lost answer was never used, so it does not count as a turn.
-            return replace(state, phase="thinking", turn=state.turn - 1), (Prepare(),)
+            return _prepare(replace(state, turn=state.turn - 1))
         case "compacting":
-            return replace(state, phase="thinking"), (Prepare(),)
+            # Not back to `thinking`: a vendor may have refused what our own measure lets pass.
+            return _make_room(state)
         case "confirming":
             return state, (Park(),)
         case "executing" | "dispatching":
-            calls = tuple(
-                replace(call, status=incoming.settled[call.id])
-                if call.open and call.id in incoming.settled
-                else replace(call, status="held")
-                if call.status == "running"
-                else call
-                for call in state.calls
-            )
-            return _after_calls(replace(state, calls=calls), ())
+            return _resume_calls(state, incoming)
         case "done":
             raise IllegalInput("Resumed after the run was done")
         case _:
             assert_never(state.phase)
+
+
+def _resume_calls(state: RunState, incoming: steps.Resumed) -> Step:
+    """Repeat what may be repeated at once; it waits for no person, for it had begun."""
+    settled = incoming.settled
+    calls = tuple(
+        replace(call, status=settled[call.id]) if call.open and call.id in settled else call
+        for call in state.calls
+    )
+    resumed = replace(state, calls=calls)
+    lost = [call for call in calls if call.status == "running"]
+    return (resumed, _start(lost)) if lost else _after_calls(resumed, ())
