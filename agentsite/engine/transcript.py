@@ -1,9 +1,9 @@
 """The conversation as clients see it, folded from events.
 
 Law: `fold(events)` equals `messages[]`, `pendingInteractions[]` and `title` of
-`GET /sessions/{id}`, which is made from rows by the same builders. A new assistant
-message begins with the first text or call after all calls of the one before have
-their results. What a `RunResumed` discards was never said.
+`GET /sessions/{id}`, which is made from rows by the same builders. `ContextMeasured`
+ends an answer: its calls may follow, whatever else is said begins a new assistant
+message. What a `RunResumed` discards was never said.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ class _Turn:
         self.run_id, self.place, self.at = run_id, place, at
         self.text: list[str] = []
         self.calls: list[Api] = []
-        self.widgets: list[Api] = []
+        self.widgets: list[tuple[str, Api]] = []
+        """(call id, widget)"""
         self.streaming = False
         self.partial = False
 
@@ -151,8 +152,8 @@ class _Turn:
             self.place,
             self.at,
             "".join(self.text),
-            self.calls,
-            self.widgets,
+            [dict(call) for call in self.calls],
+            [widget for _, widget in self.widgets],
             self.partial,
         )
 
@@ -162,133 +163,149 @@ class Transcript:
 
     def __init__(self) -> None:
         self.title = ""
-        self._items: list[tuple[int, str, Api | _Turn]] = []
-        """(number, run id, message) in order."""
-        self._pending: dict[str, tuple[int, Api]] = {}
+        self._items: list[Api | _Turn] = []
+        self._pending: dict[str, Api] = {}
+        """Open questions by interaction id."""
         self._run_id = ""
-        self._places: dict[str, int] = {}
-        self._failed = False
+        self._place = 0
+        """Assistant messages of the run so far."""
+        self._turn: _Turn | None = None
+        """The turn in hand: the last one of the run, until another begins."""
+        self._tail: list[e.Entry] = []
+        """Events of the run that count, so that a new attempt can discard some."""
+        self._before: tuple[str, list[Api | _Turn], dict[str, Api], str] = ("", [], {}, "")
+        """What stood before them: title, messages, questions, run."""
 
     @property
     def messages(self) -> list[Api]:
-        return [item.api() if isinstance(item, _Turn) else item for _, _, item in self._items]
+        return [item.api() if isinstance(item, _Turn) else item for item in self._items]
 
     @property
     def pending(self) -> list[Api]:
-        return [interaction for _, interaction in self._pending.values()]
+        return list(self._pending.values())
 
-    def fold(self, entry: e.Entry) -> None:  # noqa: C901 - one case per event
+    def fold(self, entry: e.Entry) -> None:
+        """Take the next event of the log; what it discards is gone as if it had never come."""
+        if isinstance(entry.event, e.RunResumed):
+            self._discard(entry.event.discard_from)
+        if isinstance(entry.event, e.Init):
+            self._before = (self.title, list(self._items), dict(self._pending), self._run_id)
+            self._tail = []
+        self._tail.append(entry)
+        self._apply(entry)
+
+    def _discard(self, discard_from: int) -> None:
+        """Undo what a lost attempt said, whatever it was, and keep what its calls have done."""
+        kept = [entry for entry in self._tail if entry.seq <= discard_from]
+        title, items, pending, run_id = self._before
+        self.title, self._items, self._pending = title, list(items), dict(pending)
+        self._run_id, self._place, self._turn = run_id, 0, None
+        for entry in kept:
+            self._apply(entry)
+        self._tail = kept
+
+    def _forget_widgets(self) -> None:
+        """A call that has no result yet is made again, or its outcome is unknown."""
+        for item in self._items:
+            if isinstance(item, _Turn) and item.widgets:
+                lost = {call["toolId"] for call in item.calls if call["status"] == "running"}
+                item.widgets = [shown for shown in item.widgets if shown[0] not in lost]
+
+    def _apply(self, entry: e.Entry) -> None:  # noqa: C901 - one case per event
         match entry.event:
             case e.Init(_, run_id, message):
-                self._run_id, self._failed = run_id, False
-                self._items.append((entry.seq, run_id, message))
+                self._run_id, self._place, self._turn = run_id, 0, None
+                self._items.append(message)
             case e.UserJoined(message):
-                self._items.append((entry.seq, self._run_id, message))
+                self._items.append(message)
             case e.MessagesRemoved(_, message_ids):
                 gone = set(message_ids)
-                self._items = [item for item in self._items if _id_of(item[2]) not in gone]
+                self._items = [item for item in self._items if _id_of(item) not in gone]
             case e.TextStreamed(text):
-                turn = self._turn(entry)
-                turn.text.append(text)
-                turn.streaming = True
+                if self._turn is None or not self._turn.streaming:
+                    self._turn = self._begin_turn(entry.at)
+                    self._turn.streaming = True
+                self._turn.text.append(text)
             case e.ContextMeasured():
-                if (open_turn := self._last_turn()) is not None:
-                    open_turn.streaming = False
+                self._end_answer()
             case e.ToolStarted():
-                self._turn(entry).calls.append(
-                    call_to_api(
-                        entry.event.id,
-                        entry.event.name,
-                        entry.event.arguments,
-                        entry.event.running_label,
-                        entry.event.completed_label,
-                        entry.event.internal,
-                    )
-                )
+                if self._turn is None or self._turn.settled:
+                    self._turn = self._begin_turn(entry.at)
+                self._turn.streaming = False
+                self._turn.calls.append(_begin_call(entry.event))
             case e.ToolRelabelled(call_id, running, completed):
-                self._relabel(call_id, running, completed)
+                for call in self._calls(call_id):
+                    call["running_label"] = running or call["running_label"]
+                    call["completed_label"] = completed or call["completed_label"]
             case e.ToolEnded():
                 self._settle(entry.event)
-            case e.WidgetShown(widget, data):
-                if (turn_ := self._last_turn()) is not None:
-                    turn_.widgets.append(widget_to_api(widget, data))
+            case e.WidgetShown(widget, data, call_id):
+                if self._turn is not None:
+                    self._turn.widgets.append((call_id, widget_to_api(widget, data)))
             case e.ConfirmationRequired() | e.UserAsked() | e.ChoiceAsked():
-                asked = entry.event
-                self._pending[asked.interaction_id] = (entry.seq, interaction_to_api(asked))
+                self._pending[entry.event.interaction_id] = interaction_to_api(entry.event)
             case e.Approved(_, interaction_id) | e.Denied(_, interaction_id):
                 self._pending.pop(interaction_id, None)
+            case e.CompactionStarted():
+                self._mark_partial()  # an answer that outgrew the window is asked for again
             case e.CompactionEnded(_, _, _, summary):
                 if summary is not None:
-                    self._items.append((entry.seq, self._run_id, summary))
+                    self._items.append(summary)
             case e.Failed(message):
-                self._failed = True
                 self._mark_partial()
-                failed = error_to_api(self._run_id, message, entry.at)
-                self._items.append((entry.seq, self._run_id, failed))
-            case e.RunResumed(_, discard_from):
-                self._discard(discard_from, entry.seq)
+                self._items.append(error_to_api(self._run_id, message, entry.at))
             case e.Done(reason):
                 if reason in CUT_REASONS:
                     self._mark_partial()
+                self._turn = None
             case e.TitleChanged(title):
                 self.title = title
+            case e.RunResumed():
+                self._forget_widgets()
             case _:
                 pass  # the rest changes nothing that `GET /sessions/{id}` shows
 
-    def _last_turn(self) -> _Turn | None:
-        for _, run_id, item in reversed(self._items):
-            if run_id != self._run_id:
-                return None
-            if isinstance(item, _Turn):
-                return item
-        return None
-
-    def _turn(self, entry: e.Entry) -> _Turn:
-        last = self._items[-1][2] if self._items else None
-        if isinstance(last, _Turn) and last.run_id == self._run_id and not last.settled:
-            return last
-        place = self._places.get(self._run_id, 0) + 1
-        self._places[self._run_id] = place
-        turn = _Turn(self._run_id, place, entry.at)
-        self._items.append((entry.seq, self._run_id, turn))
+    def _begin_turn(self, at: int) -> _Turn:
+        self._place += 1
+        turn = _Turn(self._run_id, self._place, at)
+        self._items.append(turn)
         return turn
 
+    def _end_answer(self) -> None:
+        """An answer is whole: its calls may follow, further text belongs to the next one."""
+        if self._turn is None:
+            return
+        if self._turn.streaming:
+            self._turn.streaming = False
+        else:
+            self._turn = None  # this answer had no text, so its calls begin a message
+
     def _calls(self, call_id: str) -> Iterable[Api]:
-        for _, _, item in reversed(self._items):
+        for item in reversed(self._items):
             if isinstance(item, _Turn):
                 yield from (call for call in item.calls if call["toolId"] == call_id)
-
-    def _relabel(self, call_id: str, running: str | None, completed: str | None) -> None:
-        for call in self._calls(call_id):
-            call["running_label"] = running or call["running_label"]
-            call["completed_label"] = completed or call["completed_label"]
 
     def _settle(self, event: e.ToolEnded) -> None:
         for call in self._calls(event.id):
             settle_api_call(call, event.ok, event.result, event.duration_ms)
-        for interaction_id, (_, interaction) in list(self._pending.items()):
+        for interaction_id, interaction in list(self._pending.items()):
             if interaction["callId"] == event.id:
                 del self._pending[interaction_id]
 
     def _mark_partial(self) -> None:
-        turn = self._last_turn()
-        if turn is not None and turn.streaming:
-            turn.streaming, turn.partial = False, True
+        if self._turn is not None and self._turn.streaming:
+            self._turn.streaming, self._turn.partial = False, True
 
-    def _discard(self, discard_from: int, until: int) -> None:
-        kept = []
-        for seq, run_id, item in self._items:
-            if discard_from < seq < until and run_id == self._run_id:
-                if isinstance(item, _Turn):
-                    self._places[run_id] = min(self._places[run_id], item.place - 1)
-                continue
-            kept.append((seq, run_id, item))
-        self._items = kept
-        self._pending = {
-            key: value
-            for key, value in self._pending.items()
-            if not discard_from < value[0] < until
-        }
+
+def _begin_call(event: e.ToolStarted) -> Api:
+    return call_to_api(
+        event.id,
+        event.name,
+        event.arguments,
+        event.running_label,
+        event.completed_label,
+        event.internal,
+    )
 
 
 def _id_of(item: Api | _Turn) -> str:
