@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from agentsite.host.interest import Interest, OneRun
 from agentsite.host.lifecycle import IdempotencyKey, Wanted, open_run, prepare_run
 from agentsite.host.replies import EventStream, announce_place, collect, follow
 from agentsite.host.site import Site, site
+from agentsite.host.streams import Follower
 from agentsite.rows.units import unit
 from sessions_app import leases, lookups
 from sessions_app.actions import SessionBusy
@@ -48,27 +50,52 @@ async def chat_sync(request: HttpRequest) -> HttpResponseBase:
 
 
 async def _stream(request: HttpRequest) -> HttpResponseBase:
-    here, body = site(), parse_chat(read_json_body(request))
-    entrance = await _enter(here, request, body, None)
-    follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
-    entrance.start()
+    body = parse_chat(read_json_body(request))
+    entrance, follower = await _begin(request, body, None)
     return EventStream(follower, replay=entrance.replay, first=entrance.first)
 
 
 async def _answer(request: HttpRequest) -> HttpResponseBase:
-    here, body = site(), parse_chat(read_json_body(request))
-    entrance = await _enter(here, request, body, 0.0)
-    follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
-    entrance.start()
+    body = parse_chat(read_json_body(request))
+    entrance, follower = await _begin(request, body, 0.0)
     return await collect(follower, replay=entrance.replay)
 
 
 async def start_message(request: HttpRequest, body: ChatBody) -> tuple[str, str]:
     """Start the run of a message that nobody follows here; its session and run ids."""
-    here = site()
-    entrance = await _enter(here, request, body, None)
-    entrance.start()
+    entrance, follower = await _begin(request, body, None)
+    follower.close()
     return entrance.session_id, entrance.interest.run_id
+
+
+async def _begin(
+    request: HttpRequest, body: ChatBody, grace: float | None
+) -> tuple[Entrance, Follower]:
+    """Enter, listen and start, to the end even when the client leaves meanwhile.
+
+    A run that was begun and not started would stand still until its lease has run out.
+    """
+    beginning = asyncio.create_task(_enter_and_start(site(), request, body, grace))
+    try:
+        return await asyncio.shield(beginning)
+    except asyncio.CancelledError:
+        beginning.add_done_callback(_let_go)
+        raise
+
+
+async def _enter_and_start(
+    here: Site, request: HttpRequest, body: ChatBody, grace: float | None
+) -> tuple[Entrance, Follower]:
+    entrance = await _enter(here, request, body, grace)
+    follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
+    entrance.start()
+    return entrance, follower
+
+
+def _let_go(beginning: asyncio.Task[tuple[Entrance, Follower]]) -> None:
+    """Nobody listens any more to what was begun."""
+    if not beginning.cancelled() and beginning.exception() is None:
+        beginning.result()[1].close()
 
 
 class Entrance(msgspec.Struct, frozen=True):
