@@ -14,6 +14,7 @@ from typing import Any
 from agentsite.engine.deltas import Usage
 from agentsite.engine.ports import Model, ToolSpec
 from agentsite.host.prompt import compile_prompt
+from agentsite.host.redaction import LOGS, Redactor
 from agentsite.manifest.bundle import Bundle, Tier
 from agentsite.manifest.models import ModelConfig
 from agentsite.manifest.reload import Agents
@@ -42,8 +43,13 @@ class Agent:
         return self.bundle.config.agent
 
     @cached_property
+    def redactor(self) -> Redactor:
+        """Takes this agent's secrets out of whatever leaves or is stored."""
+        return Redactor(self.bundle.secrets)
+
+    @cached_property
     def prompt(self) -> str:
-        return compile_prompt(self.bundle)
+        return self.redactor.text(compile_prompt(self.bundle))
 
     @cached_property
     def tools(self) -> dict[str, Tool]:
@@ -111,6 +117,7 @@ class ServedAgents:
         key = (name, bundle.hash)
         agent = self._versions.get(key)
         if agent is None:
+            LOGS.learn(bundle.secrets)
             agent = self._versions[key] = Agent(name, bundle)
             while len(self._versions) > KEPT_VERSIONS * len(self.sources.sources):
                 self._versions.popitem(last=False)

@@ -146,7 +146,7 @@ class Answer:
         whole = self._assembly.message(
             lambda: new_id("tc"), provider, id=conversation.next_message_id()
         )
-        self._message = _storable(whole)
+        self._message = conversation.agent.redactor.struct(_storable(whole))
         calls = tuple(self._plan(call) for call in self._message.tool_calls)
         self._driver.post(steps.ModelFinished(calls))
 

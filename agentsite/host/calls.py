@@ -77,7 +77,8 @@ class Calls:
 
     async def _settle(self, call: ToolCallPart, settled: Settled) -> None:
         driver = self._driver
-        part = ToolResultPart(call.id, call.name, settled.status, settled.result.parts)
+        told = ToolResultPart(call.id, call.name, settled.status, settled.result.parts)
+        part = driver.conversation.agent.redactor.struct(told)
         event = _to_event(part, settled.duration_ms)
         widgets = self._widgets.get(call.id, [])
         seq = driver.log.last_seq + 1
@@ -127,6 +128,7 @@ class Calls:
 
     def _send(self, call_id: str, event: AnyEvent) -> None:
         driver = self._driver
+        event = driver.conversation.agent.redactor.struct(event)
         if isinstance(event, ToolRelabelled):
             self._relabel(event)
             return

@@ -107,6 +107,7 @@ def prepare_run(
     )
     state = RunState(max_turns=agent.block.max_turns, max_tool_repeats=agent.block.max_tool_repeats)
     message, attachments = read_message(body)
+    message = agent.redactor.struct(message)
     run_id = new_id("run")
     config = agent.config("main", pinned)
     new = NewRun(

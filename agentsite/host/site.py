@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from agentsite.host.clock import new_id
 from agentsite.host.hub import Hub
 from agentsite.host.journal import Journal
 from agentsite.host.listener import Listener
+from agentsite.host.redaction import LOGS
 from agentsite.host.runs import Runs
 from agentsite.manifest.env import read_environ
 from agentsite.manifest.problems import ManifestError
@@ -44,6 +46,8 @@ class Site:
 
     async def open(self) -> None:
         """Start what runs beside requests; the newest manifest is read here first."""
+        for handler in (*logging.root.handlers, *logging.getLogger("django").handlers):
+            handler.addFilter(LOGS)
         await unit(self.agents.current)
         await self._warm_up()
         self.journal.start()
