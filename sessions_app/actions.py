@@ -274,6 +274,7 @@ def record_message(
             name=call.name,
             arguments=call.arguments,
             status=call.status,
+            started_at=to_moment(at) if call.status == ToolCall.Status.RUNNING else None,
             running_label=call.running_label,
             completed_label=call.completed_label,
             internal=call.internal,

@@ -100,7 +100,7 @@ class RunAdmin(LookOnly):
 
     @admin.display(description="Session")
     def conversation(self, row: Run) -> str:
-        return link(Session, row.session_id)
+        return link(Session, row.session_id, f"{row.session_id[:13]}…")
 
     @admin.display(description="Scope")
     def scope(self, row: Run) -> str:
