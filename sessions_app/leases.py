@@ -118,16 +118,23 @@ def rename(session_id: str, title: str, at: int) -> Entry | None:
         return _announce_title(session, title, at)
 
 
-def announce_late_titles(run_id: str, session_id: str, at: int) -> list[Entry]:
+def announce_late_title(run_id: str, session_id: str, at: int) -> Entry | None:
     """Put into the log what a run's owner was asked to announce but ended too early for."""
     with transaction.atomic():
         session = Session.objects.select_for_update().filter(pk=session_id).first()
-        signals = take_signals([run_id])
-        if session is None:
-            return []
-        titles = [data["title"] for _, kind, data in signals if kind == Signal.Kind.TITLE]
-        entries = [_announce_title(session, title, at) for title in titles[-1:]]
-        return [entry for entry in entries if entry is not None]
+        late, _ = Signal.objects.filter(run_id=run_id, kind=Signal.Kind.TITLE).delete()
+        if session is None or not late:
+            return None
+        return _announce_title(session, session.title, at)  # a newer one may have overtaken it
+
+
+def find_late_titles() -> list[tuple[str, str]]:
+    """Runs that nobody drives, with titles to announce: `(run id, session id)`."""
+    signals = Signal.objects.filter(
+        kind=Signal.Kind.TITLE, run__status__in=(Run.Status.WAITING, Run.Status.DONE)
+    )
+    rows = signals.values_list("run_id", "run__session_id").distinct()
+    return [(str(run_id), str(session_id)) for run_id, session_id in rows[:TAKEN_AT_ONCE]]
 
 
 def _announce_title(session: Session, title: str, at: int) -> Entry | None:
@@ -145,13 +152,28 @@ def send_signal(run: Run, kind: Signal.Kind, data: dict[str, Any]) -> None:
         cursor.execute("SELECT pg_notify(%s, %s)", [log.CHANNEL, f"!{run.pk}"])
 
 
-def take_signals(run_ids: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Take the words that wait for these runs: `(run_id, kind, data)` in order."""
+def take_signals(run_ids: list[str]) -> list[tuple[int, str, str, dict[str, Any]]]:
+    """Take the words that wait for these runs: `(id, run_id, kind, data)` in order.
+
+    Titles stay until `forget_signals`: nothing but the log can tell clients of them, and what
+    an attempt has logged since it saved its state dies with it.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM sessions_app_signal WHERE run_id = ANY(%s)"
+            "DELETE FROM sessions_app_signal WHERE run_id = ANY(%s) AND kind <> %s"
             " RETURNING id, run_id, kind, data::text",
-            [run_ids],
+            [run_ids, Signal.Kind.TITLE],
         )
-        rows = sorted(cursor.fetchall())
-    return [(run_id, kind, msgspec.json.decode(data)) for _, run_id, kind, data in rows]
+        rows = cursor.fetchall()
+        cursor.execute(
+            "SELECT id, run_id, kind, data::text FROM sessions_app_signal"
+            " WHERE run_id = ANY(%s) AND kind = %s",
+            [run_ids, Signal.Kind.TITLE],
+        )
+        rows = sorted([*rows, *cursor.fetchall()])
+    return [(id, run_id, kind, msgspec.json.decode(data)) for id, run_id, kind, data in rows]
+
+
+def forget_signals(ids: list[int]) -> None:
+    """What these asked for is done, together with the state that is being saved."""
+    Signal.objects.filter(pk__in=ids).delete()

@@ -109,14 +109,23 @@ def reserve(session_id: str) -> int:
 
 
 def append_beside_runs(session_id: str, at: int, event: AnyEvent) -> Entry | None:
-    """Append an event of the session itself; None (nothing written) while a run is live.
+    """Append an event of the session itself; None (nothing written) while a run is running.
 
-    A live run holds the numbers, so only its owner can append then. Inside a transaction.
+    It holds the numbers, so only its owner can append then; a parked one has given them back.
+    Inside a transaction.
     """
     session = Session.objects.select_for_update().filter(pk=session_id).first()
-    if session is None or session.runs.live().exists():
+    if session is None:
         return None
+    run = session.runs.live().first()
+    if run is not None:
+        # Never waited for: whoever wakes it takes the run first and the session then.
+        parked = session.runs.filter(pk=run.pk, status=Run.Status.WAITING)
+        if not parked.select_for_update(skip_locked=True).exists():
+            return None
     entry = Entry(session.reserved_seq + 1, at, event)
     Session.objects.filter(pk=session_id).update(reserved_seq=entry.seq)
+    if run is not None:
+        Run.objects.filter(pk=run.pk).update(last_seq=entry.seq)
     append([Stretch(session_id, None, 0, session.scope_id, (entry,))])
     return entry

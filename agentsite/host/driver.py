@@ -21,6 +21,7 @@ from agentsite.engine.events import (
     Failed,
     MessagesRemoved,
     TextStreamed,
+    TitleChanged,
     UserJoined,
 )
 from agentsite.engine.machine import advance
@@ -35,7 +36,7 @@ from agentsite.host.conversation import Conversation
 from agentsite.host.journal import Journal, RunLog
 from agentsite.host.step import Step
 from agentsite.rows.units import unit
-from sessions_app import actions, interactions, queue
+from sessions_app import actions, interactions, leases, queue
 from sessions_app.actions import RunRef
 from sessions_app.interactions import GivenAnswer
 from sessions_app.metering import FinishedCall, record_model_call
@@ -78,6 +79,8 @@ class Driver:
         """Messages wait to join at the next turn boundary."""
         self.rolled_back = False
         """The run and its messages are to be removed when it ends."""
+        self._titles: list[int] = []
+        """Signals whose title was announced since the last step."""
 
     @property
     def ref(self) -> RunRef:
@@ -96,6 +99,16 @@ class Driver:
     def announce(self, events: Sequence[AnyEvent]) -> None:
         """Commit events outside a step, then send them; in order with all others."""
         self.journal.enqueue(self.log, events)
+
+    def announce_title(self, signal_id: int, title: str) -> None:
+        """Tell clients a title; the signal is forgotten with the next step, which covers it."""
+        # Behind the run's last event nothing follows: the title is announced beside the runs.
+        if signal_id not in self._titles and not self.log.closing:
+            self._titles.append(signal_id)
+            if self.step:  # the numbers behind the last event are foreseen for it
+                self.step.add(TitleChanged(title))
+            else:
+                self.announce([TitleChanged(title)])
 
     async def make_room(self) -> None:
         await self.journal.make_room(self.log)
@@ -234,7 +247,9 @@ class Driver:
     def join(self, message: Message) -> None:
         """Add a user message to the running loop, within the step."""
         at = self.step.at
-        seq = self.step.add(UserJoined(user_to_api(message, at, self.ref.run_id)))
+        seq = self.step.add(
+            UserJoined(user_to_api(message, at, self.ref.run_id, self.ref.session_id))
+        )
         self.step.write(actions.record_message, self.ref, message, position=seq, at=at)
         self.conversation.append(seq, message)
 
@@ -262,6 +277,9 @@ class Driver:
         if not step:
             return
         last_seq = step.next_seq - 1
+        if self._titles:
+            step.write(leases.forget_signals, self._titles)
+            self._titles = []
         if self.state.phase == "done":
             self.log.closing = True
             step.write(interactions.withdraw_questions, self.ref)

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from agentsite.engine import steps
-from agentsite.engine.events import Noticed, TitleChanged
+from agentsite.engine.events import Noticed
 from agentsite.engine.steps import RunState
 from agentsite.host.agents import ServedAgents
 from agentsite.host.clock import now_ms
@@ -104,6 +104,7 @@ class Runs:
             assistant_messages=opened.assistant_messages,
             first_seq=opened.first_seq,
             seconds_used=opened.seconds_used,
+            memory=opened.memory,
         )
         driver = Driver(
             conversation,
@@ -160,15 +161,18 @@ class Runs:
 
     async def _follow_up(self, conversation: Conversation, state: RunState, ref: RunRef) -> None:
         """What comes after `done`: late words, the queue, and a title after the first answer."""
+        await self._announce_late(ref.run_id, ref.session_id)
         if state.phase != "done":
             await self.claim(ref.run_id)  # in case the answer came while it was being parked
             return
-        late = await unit(leases.announce_late_titles, ref.run_id, ref.session_id, now_ms())
-        for entry in late:
-            self._journal.publish_committed(ref.session_id, entry)
         await self.start_queued(ref.session_id)
         if conversation.request.make_title and state.reason == "model_stop":
             self.spawn(self._make_title(conversation, ref))
+
+    async def _announce_late(self, run_id: str, session_id: str) -> None:
+        entry = await unit(leases.announce_late_title, run_id, session_id, now_ms())
+        if entry is not None:
+            self._journal.publish_committed(session_id, entry)
 
     async def _make_title(self, conversation: Conversation, ref: RunRef) -> None:
         title, rows = await make_title(conversation)
@@ -195,13 +199,16 @@ class Runs:
         ours = [run_id for run_id in run_ids or self._live if run_id in self._live]
         if not ours:
             return
-        for run_id, kind, data in await unit(leases.take_signals, ours):
+        for signal_id, run_id, kind, data in await unit(leases.take_signals, ours):
             run = self._live.get(run_id)
             if run is None:
                 continue
-            await self._obey(run.driver, kind, data)
+            if kind == "title":
+                run.driver.announce_title(signal_id, data["title"])
+            else:
+                await self._obey(run.driver, kind)
 
-    async def _obey(self, driver: Driver, kind: str, data: dict[str, Any]) -> None:
+    async def _obey(self, driver: Driver, kind: str) -> None:
         match kind:
             case "interrupt":
                 driver.post(steps.Cancelled("user_abort"))
@@ -215,8 +222,6 @@ class Runs:
                 asked = [call.id for call in driver.state.calls if call.status == "asked"]
                 for given in await unit(interactions.answers_for, driver.ref.run_id, asked):
                     driver.post(given)
-            case "title":
-                driver.announce([TitleChanged(data["title"])])
             case _:
                 raise ValueError(f"an unknown signal: {kind}")
 
@@ -266,6 +271,8 @@ class Runs:
             await self._adopt(run_id)
         for session_id in await unit(queue.find_orphans):
             await self.start_queued(session_id)
+        for run_id, session_id in await unit(leases.find_late_titles):
+            await self._announce_late(run_id, session_id)
 
     async def claim(self, run_id: str) -> None:
         """Take a run that was just woken, unless somebody was faster or has it."""
