@@ -89,7 +89,7 @@ def _is_visible(row: Message) -> bool:
 def _project_user(row: Message) -> Api:
     parts = msgspec.convert(row.parts, tuple[Part, ...])
     message = HistoryMessage("user", parts, row.pk)
-    return user_to_api(message, to_ms(row.created_at), row.run_id)
+    return user_to_api(message, to_ms(row.created_at), row.run_id, row.session_id)
 
 
 def _project_answer(row: Message, place: int, calls: list[ToolCall]) -> Api:

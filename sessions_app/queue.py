@@ -108,7 +108,7 @@ def _start(session: Session, run: Run, owner: str, lease_seconds: float, at: int
         last_seq=seq,
     )
     insert_message(session.pk, run.pk, run.scope_id, queued.message, queued.aside, seq, moment)
-    api_message = user_to_api(queued.message, at, run.pk)
+    api_message = user_to_api(queued.message, at, run.pk, session.pk)
     init = Entry(seq, at, Init(session.pk, run.pk, api_message))
     Session.objects.filter(pk=session.pk).update(
         status=Session.Status.RUNNING,

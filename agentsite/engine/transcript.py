@@ -35,8 +35,8 @@ def error_id(run_id: str) -> str:
     return f"err_{run_id.removeprefix('run_')}"
 
 
-def user_to_api(message: Message, at: int, run_id: str) -> Api:
-    """A user's message; images by address, never inline."""
+def user_to_api(message: Message, at: int, run_id: str, session_id: str = "") -> Api:
+    """A user's message; images by address (within their session), never inline."""
     blocks: list[Api] = []
     for part in message.parts:
         if isinstance(part, TextPart):
@@ -45,6 +45,7 @@ def user_to_api(message: Message, at: int, run_id: str) -> Api:
             source: Api = {"mediaType": part.media_type}
             if part.attachment is not None:
                 source["attachmentId"] = part.attachment
+                source["url"] = f"/sessions/{session_id}/attachments/{part.attachment}"
             if part.url is not None:
                 source["url"] = part.url
             blocks.append({"type": "image", "source": source})

@@ -144,10 +144,15 @@ def test_a_run_that_is_rolled_back_leaves_no_message() -> None:
 
 def test_images_are_shown_by_address_and_never_inline() -> None:
     parts = (TextPart("See"), ImagePart("image/png", attachment="att_1"))
-    block = user_to_api(Message("user", parts, "msg_1"), 0, RUN)["contentBlocks"][1]
+    block = user_to_api(Message("user", parts, "msg_1"), 0, RUN, "sess_1")["contentBlocks"][1]
     assert block == {
-        "type": "image", "source": {"mediaType": "image/png", "attachmentId": "att_1"},
-    }  # fmt: skip
+        "type": "image",
+        "source": {
+            "mediaType": "image/png",
+            "attachmentId": "att_1",
+            "url": "/sessions/sess_1/attachments/att_1",
+        },
+    }
 
 
 # ---- ends -----------------------------------------------------------------------------------
