@@ -10,6 +10,7 @@ from agentsite.health import health, ready
 from agentsite.host import answer_views as answers
 from agentsite.host import views as chat
 from agentsite.host.history_views import HistoryDetail, HistoryList
+from agentsite.host.memory_views import MemoryDetail, MemoryList
 from agentsite.host.session_views import (
     SessionAttachment,
     SessionDetail,
@@ -40,6 +41,9 @@ urlpatterns = [
     path("sessions/<str:session_id>/events", chat.session_events),
     path("sessions/<str:session_id>/interrupt", chat.interrupt),
     path("sessions/<str:session_id>/attachments/<str:attachment_id>", SessionAttachment.as_view()),
+    # What is remembered of the caller
+    path("api/memory", MemoryList.as_view()),
+    path("api/memory/<str:entry_id>", MemoryDetail.as_view()),
     # The server itself
     path("health", health),
     path("ready", ready),

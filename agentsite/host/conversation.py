@@ -56,6 +56,7 @@ class Conversation:
         assistant_messages: int,
         first_seq: int,
         seconds_used: float,
+        memory: str = "",
     ) -> None:
         self.agent = agent
         self.bundle = agent.bundle
@@ -69,7 +70,7 @@ class Conversation:
         """No summary could be made: show the model the newest part only."""
         self.last_estimate = 0
         self.next_request: ModelRequest | None = None
-        self._system = agent.prompt
+        self._system = "\n\n".join(filter(None, (agent.prompt, memory)))
         self._specs = agent.specs
         self._history = [self._shorten(item) for item in history]
         self._images = dict(images)

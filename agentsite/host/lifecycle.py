@@ -29,6 +29,7 @@ from agentsite.host.bodies import ChatBody, TextContent
 from agentsite.host.clock import new_id, now_ms
 from agentsite.host.conversation import RunRequest
 from agentsite.host.errors import Refusal, session_not_found
+from agentsite.host.memory_context import recall
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.tools.base import clean
 from sessions_app import actions, keys
@@ -77,6 +78,8 @@ class OpenedRun(msgspec.Struct, frozen=True):
     """Tokens of earlier attempts."""
     spent_micros: int | None = 0
     turn: OpenTurn | None = None
+    memory: str = ""
+    """The session's section on memory, the end of its system prompt."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -108,10 +111,10 @@ def prepare_run(
     state = RunState(max_turns=agent.block.max_turns, max_tool_repeats=agent.block.max_tool_repeats)
     message, attachments = read_message(body)
     message = agent.redactor.struct(message)
-    run_id = new_id("run")
+    run_id, session_id = new_id("run"), body.sessionId or new_id("sess")
     config = agent.config("main", pinned)
     new = NewRun(
-        session_id=body.sessionId or new_id("sess"),
+        session_id=session_id,
         new_session=new_session,
         agent=agent.id,
         scope_id=scope_id,
@@ -121,7 +124,7 @@ def prepare_run(
         run_id=run_id,
         message=message,
         aside=_tell_time(at),
-        api_message=user_to_api(message, at, run_id),
+        api_message=user_to_api(message, at, run_id, session_id),
         attachments=attachments,
         agent_version=agent.bundle.version,
         agent_hash=agent.bundle.hash,
@@ -150,10 +153,12 @@ def open_run(wanted: Wanted) -> OpenedRun:
         begun = actions.begin_run(new)
     except actions.SessionNotFound as error:
         raise session_not_found() from error
-    history, images = _load(new, begun)
+    ref = RunRef(new.run_id, 1, new.session_id, new.scope_id)
+    memory = recall(wanted.agent, ref, begun.init.seq, starting=True)
+    history, images = _load(new, begun, memory.aside)
     return OpenedRun(
         agent=wanted.agent,
-        ref=RunRef(new.run_id, 1, new.session_id, new.scope_id),
+        ref=ref,
         last_seq=begun.init.seq,
         block_end=begun.block_end,
         state=new.state,
@@ -163,12 +168,16 @@ def open_run(wanted: Wanted) -> OpenedRun:
         session_usage=begun.session_usage,
         first_seq=begun.init.seq,
         init=begun.init,
+        memory=memory.section,
     )
 
 
-def _load(new: NewRun, begun: BegunRun) -> tuple[tuple[Remembered, ...], dict[str, ImagePart]]:
+def _load(
+    new: NewRun, begun: BegunRun, recalled: str
+) -> tuple[tuple[Remembered, ...], dict[str, ImagePart]]:
     if new.new_session:  # nothing to read: it is what was just written
-        told = msgspec.structs.replace(new.message, parts=(*new.message.parts, TextPart(new.aside)))
+        aside = TextPart("\n\n".join(filter(None, (new.aside, recalled))))
+        told = msgspec.structs.replace(new.message, parts=(*new.message.parts, aside))
         history: tuple[Remembered, ...] = (Remembered(begun.init.seq, told),)
     else:
         history = load_history(new.session_id)

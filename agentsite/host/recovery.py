@@ -27,6 +27,7 @@ from agentsite.host.agents import Agent, ServedAgents
 from agentsite.host.clock import now_ms
 from agentsite.host.conversation import RunRequest
 from agentsite.host.lifecycle import OpenedRun, OpenTurn, load_images
+from agentsite.host.memory_context import recall
 from sessions_app import log
 from sessions_app.actions import RunRef, finish_run, settle_call
 from sessions_app.history import load_history, result_part
@@ -68,6 +69,8 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
     agent = agents.current(row.agent)
     state = msgspec.convert(row.state, RunState)
     last_seq = row.session.reserved_seq
+    ref = RunRef(row.pk, row.attempt, row.session_id, row.scope_id)
+    memory = recall(agent, ref, row.first_seq, starting=state.turn == 0)
     history = load_history(row.session_id)
     turn, settled, unknown = _open_turn(agent, row, state)
     if turn is not None:  # its results come when they are all there
@@ -79,7 +82,7 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
     now = dt.datetime.now(dt.UTC)
     opened = OpenedRun(
         agent=agent,
-        ref=RunRef(row.pk, row.attempt, row.session_id, row.scope_id),
+        ref=ref,
         last_seq=last_seq,
         block_end=log.reserve(row.session_id),
         state=state,
@@ -93,6 +96,7 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
         spent=row.metered,
         spent_micros=row.cost_micros if row.cost_known else None,
         turn=turn,
+        memory=memory.section,
     )
     greeting: list[AnyEvent] = []
     if last_seq != row.last_seq:  # numbers were given out that may have been sent and lost

@@ -22,7 +22,6 @@ UNSUPPORTED: frozenset[str] = frozenset(
         "disabledSubagents",
         "fileTools",
         "mcp",
-        "memory",
         "models.embedding",
         "proactive",
         "sandbox",

@@ -11,8 +11,10 @@ from agentsite.tools.ask_person import ASK_CHOICE, ASK_USER
 from agentsite.tools.base import Tool
 from agentsite.tools.custom import make_tool
 from agentsite.tools.load_knowledge import LOAD_KNOWLEDGE
+from agentsite.tools.memory import MEMORY, is_offered
 from agentsite.tools.present import PRESENT
 from agentsite.tools.read_tool_result import READ_TOOL_RESULT
+from agentsite.tools.search_sessions import SEARCH_SESSIONS
 from agentsite.tools.stop_execution import STOP_EXECUTION
 
 
@@ -32,6 +34,11 @@ def build_toolset(bundle: Bundle, extra: Iterable[Tool] = ()) -> dict[str, Tool]
         tools.append(ACTIVATE_SKILL)
     if any(skill.files for skill in bundle.skills):
         tools.append(READ_SKILL_FILE)
+    memory = bundle.config.memory
+    if is_offered(memory):
+        tools.append(MEMORY)
+    if memory is not None and memory.enabled and memory.session_search:
+        tools.append(SEARCH_SESSIONS)
     tools += [make_tool(bundle, folder) for folder in bundle.tools]
     tools += extra
     toolset: dict[str, Tool] = {}

@@ -98,6 +98,15 @@ def test_titles_are_asked_for_with_the_conversation(bundle: Bundle, user: str, t
     assert reply.text == title
 
 
+def test_what_is_told_is_kept(bundle: Bundle) -> None:
+    assert bundle.config.memory is not None
+    assert bundle.config.memory.enabled
+    noting, closing = play(bundle, "Please remember that I prefer e-mail.")
+    assert noting.tool_calls[0].name == "memory"
+    assert noting.tool_calls[0].arguments["action"] == "add"  # type: ignore[index]  # an object
+    assert "by e-mail" in closing.text
+
+
 def test_skills_named_by_the_script_exist(bundle: Bundle) -> None:
     named = {
         call.arguments["skill"]

@@ -21,7 +21,6 @@ KEYS: list[tuple[str, dict[str, Any]]] = [
     ("disabledSubagents", {"disabledSubagents": ["plan"]}),
     ("fileTools", {"fileTools": True}),
     ("mcp", {"mcp": {"servers": {}}}),
-    ("memory", {"memory": {"enabled": False}}),
     ("models.embedding", {"models": {"embedding": MODEL}}),
     ("proactive", {"proactive": {"webhook": "https://x.example"}}),
     ("sandbox", {"sandbox": {"shellExec": False}}),
@@ -78,10 +77,10 @@ def test_folder_is_parsed_and_then_refused(
 
 
 def test_own_errors_of_a_refused_key_are_told_as_well(tmp_path: Path) -> None:
-    problems = find_refusals(write_agent(tmp_path, memory={"enabled": True, "maxEntires": 3}))
+    problems = find_refusals(write_agent(tmp_path, fileTools={"allowedDirz": []}))
     said = " | ".join(str(problem) for problem in problems)
-    assert 'did you mean "maxEntries"?' in said
-    assert '"memory" is not supported yet' in said
+    assert 'did you mean "allowedDirs"?' in said
+    assert '"fileTools" is not supported yet' in said
 
 
 def test_what_is_supported_passes(tmp_path: Path) -> None:
@@ -112,8 +111,11 @@ def test_what_is_supported_passes(tmp_path: Path) -> None:
         prices=prices,
         models={"main": model, "simple": MODEL, "advanced": MODEL},
         stores={"backend": "pglite", "dataDir": "d"},
+        memory={"enabled": True, "editableBy": "none", "maxEntries": 3, "nudgeInterval": 0},
     )
     config = load(root, {"OPENAI_API_KEY": "key-o"}).config
+    assert config.memory is not None
+    assert (config.memory.max_entries, config.memory.max_total_chars) == (3, 8000)
     assert config.prices["openai/m"].cache_write == 1.25
     assert config.agent.expose_thinking
     assert (config.models.main.timeout, config.models.main.api) == (5, "chat")  # type: ignore[union-attr]  # settled
