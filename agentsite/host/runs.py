@@ -105,7 +105,6 @@ class Runs:
             first_seq=opened.first_seq,
             seconds_used=opened.seconds_used,
             memory=opened.memory,
-            memory=opened.memory,
         )
         driver = Driver(
             conversation,
