@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from agentsite.engine.deltas import Usage
+from agentsite.rows.fields import VerbatimJSONField
 from sessions_app.querysets import (
     EventBatchQuerySet,
     MessageQuerySet,
@@ -92,6 +93,7 @@ class Session(Metered):
                 F("id").desc(),
                 name="session_partition",
             ),
+            models.Index("scope_id", F("updated_at").desc(), F("id").desc(), name="session_scope"),
             models.Index(F("updated_at").desc(), F("id").desc(), name="session_recent"),
             models.Index("status", "last_message_at", name="session_lifecycle"),
         ]
@@ -191,7 +193,7 @@ class Message(models.Model):
     position = models.BigIntegerField()
     """Event number at which the message began: the order of history."""
     role = models.CharField(max_length=10)
-    parts = models.JSONField()
+    parts = VerbatimJSONField()
     aside = models.TextField(default="", blank=True)
     """Of a user message: what rode along for the model only (the time, later memory)."""
     partial = models.BooleanField(default=False)
@@ -232,11 +234,11 @@ class ToolCall(models.Model):
     position = models.IntegerField()
     """Place among the calls of its message."""
     name = models.CharField(max_length=200)
-    arguments = models.JSONField(default=dict)
+    arguments = VerbatimJSONField(default=dict)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.HELD)
-    result = models.JSONField(null=True, blank=True)
+    result = VerbatimJSONField(null=True, blank=True)
     """Parts of the whole result (`TextPart`, `ImagePart`)."""
-    widgets = models.JSONField(default=list, blank=True)
+    widgets = VerbatimJSONField(default=list, blank=True)
     """Widgets shown by the call: `[{seq, widgetType, data}]`."""
     running_label = models.CharField(max_length=300, default="", blank=True)
     completed_label = models.CharField(max_length=300, default="", blank=True)
@@ -370,7 +372,7 @@ class Interaction(models.Model):
     scope_id = models.CharField(max_length=200, default="", blank=True)
     kind = models.CharField(max_length=12, choices=Kind.choices)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
-    event: models.JSONField[Any, Any] = models.JSONField()
+    event = VerbatimJSONField()
     """The event that asked (`ConfirmationRequired`, `UserAsked`, `ChoiceAsked`)."""
     binding = models.CharField(max_length=64)
     """sha256 over tool, canonical arguments, call id and scope: what was agreed to."""

@@ -4,10 +4,10 @@ from django.db import migrations
 
 # Text beyond the cut is not found; it keeps any message far below what a tsvector can hold.
 TEXT = r"""
-CREATE FUNCTION agentsite_spoken(parts jsonb) RETURNS text
+CREATE FUNCTION agentsite_spoken(parts json) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog AS $$
     SELECT left(string_agg(part->>'text', E'\n'), 100000)
-    FROM jsonb_array_elements(parts) part WHERE part->>'kind' = 'text'
+    FROM json_array_elements(parts) part WHERE part->>'kind' = 'text'
 $$;
 """
 # The scope stands among the words, so that one index answers "these words, in this scope".
@@ -119,7 +119,7 @@ END $$;
 class Migration(migrations.Migration):
     dependencies = [("sessions_app", "0002_fences")]
     operations = [
-        migrations.RunSQL(TEXT, "DROP FUNCTION agentsite_spoken(jsonb)"),
+        migrations.RunSQL(TEXT, "DROP FUNCTION agentsite_spoken(json)"),
         migrations.RunSQL(COLUMN, "ALTER TABLE sessions_app_message DROP COLUMN words"),
         migrations.RunSQL(
             SEARCH, "DROP FUNCTION agentsite_search_sessions(text, text, text, int)"
