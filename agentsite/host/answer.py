@@ -32,6 +32,7 @@ from agentsite.host.clock import new_id
 from agentsite.host.questions import must_ask
 from agentsite.providers.base import ProviderError
 from agentsite.providers.fallback import stream_with_fallback
+from agentsite.tools.results import clean_json
 from sessions_app import actions
 from sessions_app.actions import NewCall
 from sessions_app.metering import FinishedCall
@@ -231,7 +232,7 @@ class Answer:
 def _storable(message: Message) -> Message:
     if b"\\u0000" not in msgspec.json.encode(message):
         return message
-    return msgspec.convert(_without_nul(msgspec.to_builtins(message)), Message)
+    return msgspec.convert(clean_json(msgspec.to_builtins(message)), Message)
 
 
 def _without_nul(value: Any) -> Any:

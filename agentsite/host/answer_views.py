@@ -16,7 +16,7 @@ from agentsite.host.errors import Refusal, session_not_found
 from agentsite.host.site import site
 from agentsite.host.views import start_message
 from agentsite.rows.units import unit
-from agentsite.tools.base import clean
+from agentsite.tools.results import clean, clean_json
 from sessions_app import interactions, lookups
 from sessions_app.interactions import Answer
 
@@ -80,7 +80,7 @@ async def ask_user_response(request: HttpRequest, session_id: str = "") -> HttpR
     if body.sessionId is None:
         raise Refusal(400, "invalid_field", '"sessionId" is required.')
     caller = resolve_caller(request, body.scope_id)
-    answer = Answer(_read_decision(body), body.answers, clean(body.comment))
+    answer = Answer(_read_decision(body), clean_json(body.answers), clean(body.comment))
     run_id = await answer_interaction(body.sessionId, caller.scope_id, body.interaction_id, answer)
     return JsonResponse({"ok": True, "runId": run_id, "status": "running"})
 

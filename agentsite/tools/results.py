@@ -114,6 +114,17 @@ def clean(text: str) -> str:
     return UNSTORABLE.sub("\ufffd", text)
 
 
+def clean_json(value: Any) -> Any:
+    """The same for every text in a JSON value, names of keys too; tuples become lists."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean_json(key): clean_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_json(item) for item in value]
+    return value
+
+
 def visible(text: str) -> str:
     """Clean text that is never blank: a vendor refuses blank parts."""
     return clean(text) if text.strip() else "(no output)"
