@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -20,7 +21,9 @@ from agentsite.engine.events import Entry, Init
 from agentsite.engine.messages import ImagePart, Part, ResultStatus
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.steps import RunState
+from agentsite.rows.together import Together
 from sessions_app import log
+from sessions_app.beginnings import new_run, new_session
 from sessions_app.keys import find_key, remember_key
 from sessions_app.models import (
     Attachment,
@@ -93,31 +96,23 @@ def begin_run(new: NewRun) -> BegunRun:
     Raises `SessionNotFound` or `SessionBusy`; then nothing was written.
     """
     moment = to_moment(new.at)
+    # What leaves together is a transaction of its own.
+    alone = new.new_session and new.key is None
+    together = Together()
     try:
-        with transaction.atomic():
+        with nullcontext() if alone else transaction.atomic():
             if new.new_session:
-                session = Session(
-                    id=new.session_id,
-                    agent=new.agent,
-                    scope_id=new.scope_id,
-                    session_type=new.session_type,
-                    status=Session.Status.RUNNING,
-                    provider=new.provider,
-                    model=new.model,
-                    message_count=1,
-                    reserved_seq=log.BLOCK,
-                    created_at=moment,
-                    updated_at=moment,
-                    last_message_at=moment,
-                )
-                session.save(force_insert=True)
+                together.insert(new_session(new, moment))
                 before, usage = 0, Usage()
             else:
                 before, usage = _enter_session(new, moment)
-            _insert_run(new, before + 1, moment)
-            bind_key(new)
+            for row in new_run(new, before + 1, moment):
+                together.insert(row)
             init = Entry(before + 1, new.at, Init(new.session_id, new.run_id, new.api_message))
-            log.append([log.Stretch(new.session_id, new.run_id, 1, new.scope_id, (init,))])
+            stretch = log.Stretch(new.session_id, new.run_id, 1, new.scope_id, (init,))
+            log.say_append(together, [stretch])
+            together.send()
+            bind_key(new)
     except IntegrityError as error:
         if "one_live_run_per_session" in str(error):
             raise SessionBusy(new.session_id) from error
@@ -136,78 +131,26 @@ def _enter_session(new: NewRun, moment: dt.datetime) -> tuple[int, Usage]:
             " last_message_at = %s, message_count = message_count + 1,"
             " reserved_seq = reserved_seq + %s"
             " WHERE id = %s AND agent = %s AND scope_id = %s AND status <> 'expired'"
+            # Looked at first: to wait for the end of a run, which in turn needs the session's
+            # row, would be a deadlock. The index decides between two that begin at once.
+            " AND NOT EXISTS (SELECT 1 FROM sessions_app_run WHERE session_id = %s"
+            "  AND status IN ('running', 'waiting'))"
             " RETURNING reserved_seq, input, cache_read, cache_write, cache_write_1h, output,"
             " reasoning",
-            [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id],
+            [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id, new.session_id],
         )
         row = cursor.fetchone()
     if row is None:
+        if Run.objects.live().filter(session_id=new.session_id, scope_id=new.scope_id).exists():
+            raise SessionBusy(new.session_id)
         raise SessionNotFound(new.session_id)
     return int(row[0]) - log.BLOCK, Usage(*row[1:])
-
-
-def _insert_run(new: NewRun, first_seq: int, moment: dt.datetime) -> None:
-    Run(
-        id=new.run_id,
-        session_id=new.session_id,
-        agent=new.agent,
-        scope_id=new.scope_id,
-        agent_version=new.agent_version,
-        agent_hash=new.agent_hash,
-        owner=new.owner,
-        lease_until=moment + dt.timedelta(seconds=new.lease_seconds),
-        state=msgspec.to_builtins(new.state),
-        request=new.request,
-        first_seq=first_seq,
-        last_seq=first_seq,
-        created_at=moment,
-    ).save(force_insert=True)
-    insert_attachments(new)
-    insert_message(
-        new.session_id, new.run_id, new.scope_id, new.message, new.aside, first_seq, moment
-    )
 
 
 def bind_key(new: NewRun) -> None:
     """Remember the caller's idempotency key, if there is one."""
     if new.key is not None:
         remember_key(new.agent, new.scope_id, new.key, new.body_hash, new.session_id, new.run_id)
-
-
-def insert_attachments(new: NewRun) -> None:
-    for attachment in new.attachments:
-        Attachment(
-            id=attachment.id,
-            session_id=new.session_id,
-            scope_id=new.scope_id,
-            name=attachment.name,
-            media_type=attachment.media_type,
-            data=attachment.data,
-        ).save(force_insert=True)
-
-
-def insert_message(
-    session_id: str,
-    run_id: str,
-    scope_id: str,
-    message: HistoryMessage,
-    aside: str,
-    position: int,
-    moment: dt.datetime,
-) -> None:
-    """The user's message that starts a run."""
-    Message(
-        id=message.id,
-        session_id=session_id,
-        run_id=run_id,
-        attempt=1,
-        scope_id=scope_id,
-        position=position,
-        role=message.role,
-        parts=msgspec.to_builtins(message.parts),
-        aside=aside,
-        created_at=moment,
-    ).save(force_insert=True)
 
 
 class RunRef(msgspec.Struct, frozen=True):

@@ -17,14 +17,8 @@ from agentsite.engine.events import Entry, Init
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.transcript import user_to_api
 from sessions_app import log
-from sessions_app.actions import (
-    NewRun,
-    SessionNotFound,
-    bind_key,
-    insert_attachments,
-    insert_message,
-    to_moment,
-)
+from sessions_app.actions import NewRun, SessionNotFound, bind_key, to_moment
+from sessions_app.beginnings import insert_attachments, insert_message
 from sessions_app.models import Run, Session
 
 LONGEST = 20
