@@ -6,15 +6,23 @@ so a number that was sent and died with its process is never given out again.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from django.db import connection
 
 from agentsite.engine.events import AnyEvent, Entry
+from agentsite.rows.together import Together
 from sessions_app.models import EventBatch, Run, Session
 
 BLOCK = 4096
 CHANNEL = "agentsite_log"
 NOTIFY_BYTES = 7000
+TABLE = (
+    "sessions_app_eventbatch (session_id, run_id, attempt, scope_id, first_seq, last_seq, entries)"
+)
+MANY = 8
+"""So many stretches at once are worth a COPY."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Entry]).decode
@@ -35,26 +43,53 @@ def append(stretches: list[Stretch]) -> None:
 
     The database refuses a stretch whose attempt is not its run's (`IntegrityError`).
     """
-    if not stretches:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO sessions_app_eventbatch"
-            " (session_id, run_id, attempt, scope_id, first_seq, last_seq, entries)"
-            " SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[],"
-            " %s::bigint[], %s::bigint[], %s::bytea[])",
-            [
-                [stretch.session_id for stretch in stretches],
-                [stretch.run_id for stretch in stretches],
-                [stretch.attempt for stretch in stretches],
-                [stretch.scope_id for stretch in stretches],
-                [stretch.entries[0].seq for stretch in stretches],
-                [stretch.entries[-1].seq for stretch in stretches],
-                [_encode(stretch.entries) for stretch in stretches],
-            ],
-        )
-        for payload in _payloads(stretches):
-            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
+    together = Together()
+    if len(stretches) >= MANY:
+        _copy(stretches)
+        _say_news(together, stretches)
+    elif stretches:
+        say_append(together, stretches)
+    together.send()
+
+
+def _copy(stretches: list[Stretch]) -> None:
+    """Insert many: one more round trip, but half the work, and on this side less than that."""
+    with (
+        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        cursor.copy(f"COPY {TABLE} FROM STDIN (FORMAT BINARY)") as copy,
+    ):
+        copy.set_types(["text", "text", "int4", "text", "int8", "int8", "bytea"])
+        for stretch in stretches:
+            copy.write_row(_to_row(stretch))
+
+
+def _to_row(stretch: Stretch) -> tuple[Any, ...]:
+    entries = stretch.entries
+    return (
+        stretch.session_id,
+        stretch.run_id,
+        stretch.attempt,
+        stretch.scope_id,
+        entries[0].seq,
+        entries[-1].seq,
+        _encode(entries),
+    )
+
+
+def say_append(together: Together, stretches: list[Stretch]) -> None:
+    """The same as part of what is sent together."""
+    together.say(
+        f"INSERT INTO {TABLE} SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[],"  # noqa: S608
+        " %s::bigint[], %s::bigint[], %s::bytea[])",
+        [list(column) for column in zip(*map(_to_row, stretches), strict=True)],
+    )
+    _say_news(together, stretches)
+
+
+def _say_news(together: Together, stretches: list[Stretch]) -> None:
+    for payload in _payloads(stretches):
+        together.say("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
 
 
 def _payloads(stretches: list[Stretch]) -> list[str]:
