@@ -27,6 +27,15 @@ def session_status(session_id: str, scope_id: str) -> str | None:
     return status
 
 
+def agent_of(session_id: str, scope_id: str) -> str | None:
+    """Whose conversation a session is; None for unknown and foreign ones alike."""
+    if "\x00" in session_id:
+        return None
+    rows = Session.objects.for_scope(scope_id).filter(pk=session_id)
+    agent: str | None = rows.values_list("agent", flat=True).first()
+    return agent
+
+
 def newest_run(session_id: str, scope_id: str) -> RunPlace | None:
     """The newest run of a session that is not expired."""
     run = (

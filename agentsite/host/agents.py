@@ -107,6 +107,11 @@ class ServedAgents:
         self.sources = agents
         self._versions: OrderedDict[tuple[str, str], Agent] = OrderedDict()
 
+    @property
+    def several(self) -> bool:
+        """Whether there is a choice of agents at all."""
+        return len(self.sources.sources) > 1
+
     def current(self, agent_id: str | None = None) -> Agent:
         """The version that new runs start with. May read files: not on the event loop.
 

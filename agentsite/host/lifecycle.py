@@ -32,7 +32,7 @@ from agentsite.host.errors import Refusal, session_not_found
 from agentsite.host.memory_context import recall
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.tools.base import clean
-from sessions_app import actions, keys
+from sessions_app import actions, keys, lookups
 from sessions_app.actions import BegunRun, NewAttachment, NewRun, RunRef
 from sessions_app.history import Remembered, load_history
 
@@ -95,10 +95,13 @@ def prepare_run(
     agents: ServedAgents, body: ChatBody, scope_id: str, owner: str, key: IdempotencyKey | None
 ) -> Wanted:
     """Check a chat body against its agent and compose the run. Raises `Refusal`."""
+    agent_id = body.agentId
+    if agent_id is None and body.sessionId is not None and agents.several:
+        agent_id = lookups.agent_of(body.sessionId, scope_id)
     try:
-        agent = agents.current(body.agentId)
+        agent = agents.current(agent_id)
     except UnknownAgent as error:
-        raise Refusal(404, "agent_not_found", f'There is no agent "{body.agentId}".') from error
+        raise Refusal(404, "agent_not_found", f'There is no agent "{agent_id}".') from error
     pinned = _find_pin(agent, body)
     at = now_ms()
     new_session = body.sessionId is None
