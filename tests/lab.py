@@ -41,8 +41,15 @@ TOOLS: dict[str, dict[str, Any]] = {
 """Kinds of gates: `gate` itself has side effects."""
 
 
+PRICES = {
+    "openai/gpt-4o-mini": {"input": 1, "output": 2},
+    "openai/gpt-4.1": {"input": 3, "output": 4},
+}
+"""The fake is no vendor that the catalogue knows by its address."""
+
+
 def _variant(main: dict[str, Any] = ANTHROPIC, **agent: Any) -> dict[str, Any]:
-    return {"models": {"main": main, "simple": OPENAI}, "agent": agent}
+    return {"models": {"main": main, "simple": OPENAI}, "agent": agent, "prices": PRICES}
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -57,6 +64,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-repeats": _variant(maxToolRepeats=2),
     "hurried": _variant(runTimeout=1.0),
     "hasty": _variant({**ANTHROPIC, "timeout": 0.4, "fallback": {**CHAT, "timeout": 0.4}}),
+    "limited": _variant({**ANTHROPIC, "fallback": CHAT, "credentials": {"api_key": f"{KEY}1"}}),
+    "throttled": _variant({**ANTHROPIC, "credentials": {"api_key": f"{KEY}2"}}),
     "alone": _variant({**ANTHROPIC, "timeout": 0.4}),
     "narrow": _variant({**ANTHROPIC, "contextWindow": 6_000}),
     "fragile": _variant(recovery="fail"),
@@ -198,6 +207,6 @@ class Lab:
                     yield line
 
 
-PROVOKED = ("Tool fail failed", "django.request: Bad Gateway")
+PROVOKED = ("Tool fail failed", "Tool gate", "django.request: Bad Gateway")
 """Errors in a log that a test means to cause."""
 DECODE = msgspec.json.Decoder(list[Entry]).decode

@@ -44,7 +44,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "image without type": ({"message": image(type="base64", data=PNG)}, "mediaType"),
     "image of no kind": (
-        {"message": image(type="base64", mediaType="image/tiff", data=PNG)}, '"message.1.source.mediaType"'
+        {"message": image(type="base64", mediaType="image/tiff", data=PNG)}, "1.source.mediaType"
     ),
     "no base64": (
         {"message": image(type="base64", mediaType="image/png", data="!!!")}, "base64"
