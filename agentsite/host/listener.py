@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from agentsite.host.hub import Hub
 from sessions_app.log import CHANNEL
@@ -28,11 +28,11 @@ class Listener:
     def __init__(
         self,
         hub: Hub,
-        owns_session: Callable[[str], bool],
+        last_given: Callable[[str], int],
         take_signals: Callable[[list[str]], Awaitable[None]],
     ) -> None:
         self._hub = hub
-        self._owns_session = owns_session
+        self._last_given = last_given
         self._take_signals = take_signals
         self.listening = False
         """Whether notifications arrive at this moment."""
@@ -42,7 +42,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (psycopg.Error, OSError) as error:
+            except (psycopg.Error, DatabaseError, OSError) as error:
                 logger.warning("the notifications broke off: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -53,7 +53,7 @@ class Listener:
         ) as listening:
             await listening.execute(f"LISTEN {CHANNEL}")
             self.listening = True
-            self._hub.nudge(self._foreign(self._hub.sessions()))
+            self._hub.nudge(self._hub.sessions())
             try:
                 async for notification in listening.notifies():
                     await self._take(notification.payload)
@@ -65,15 +65,9 @@ class Listener:
         runs = [word[1:] for word in words if word.startswith("!")]
         if runs:
             await self._take_signals(runs)
-        told = [word.partition(":")[0] for word in words if not word.startswith("!")]
-        self._hub.nudge(self._foreign(told))
-
-    def _foreign(self, session_ids: list[str]) -> list[str]:
-        return [
-            session_id
-            for session_id in session_ids
-            if self._hub.listened(session_id) and not self._owns_session(session_id)
-        ]
+        told = [word.partition(":") for word in words if not word.startswith("!")]
+        # Higher numbers than we have given out: somebody else has the run, whatever we believe.
+        self._hub.nudge([name for name, _, seq in told if int(seq) > self._last_given(name)])
 
 
 def connection_parameters() -> dict[str, Any]:

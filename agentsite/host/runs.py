@@ -73,6 +73,13 @@ class Runs:
         """Whether the events of this session are made here."""
         return self._sessions[session_id] > 0
 
+    def last_given(self, session_id: str) -> int:
+        """Newest number of the events of this session that are made here; 0 when none are."""
+        if not self.owns_session(session_id):
+            return 0
+        logs = (run.driver.log for run in self._live.values())
+        return max((log.last_seq for log in logs if log.ref.session_id == session_id), default=0)
+
     def check_room(self, scope_id: str) -> None:
         """Refuse (429, 503) when this process takes no more runs."""
         if not self.accepting:
@@ -247,6 +254,9 @@ class Runs:
                 await self.beat()
             except DatabaseError as error:
                 logger.warning("the heartbeat failed: %s", error)
+            except Exception:
+                # Whatever it is: without the next beat all runs of this process are lost.
+                logger.exception("the heartbeat failed")
 
     async def beat(self) -> None:
         """One heartbeat."""

@@ -40,7 +40,7 @@ class Site:
         self.hub = Hub()
         self.journal = Journal(self.hub, settings.JOURNAL_FLUSH_MS / 1000)
         self.runs = Runs(self.owner, self.agents, self.hub, self.journal)
-        self.listener = Listener(self.hub, self.runs.owns_session, self.runs.take_signals)
+        self.listener = Listener(self.hub, self.runs.last_given, self.runs.take_signals)
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: asyncio.Task[None] | None = None
 
