@@ -1,13 +1,13 @@
 """The compiled system prompt: byte-stable over the turns of a session.
 
-Law: fixed order (identity, skills, knowledge, …) and nothing volatile in it; what
+Law: fixed order (identity, skills, knowledge, stores) and nothing volatile in it; what
 changes rides on the newest user message, or the provider's prompt cache is lost.
 """
 
 from __future__ import annotations
 
 from agentsite.manifest.bundle import Bundle
-from agentsite.tools.prompt_parts import describe_knowledge, describe_skills
+from agentsite.tools.prompt_parts import describe_knowledge, describe_skills, describe_stores
 
 WORKING_RULES = """\
 # How you work
@@ -21,7 +21,13 @@ def compile_prompt(bundle: Bundle) -> str:
     if bundle.config.base_prompt is not None:
         return bundle.config.base_prompt
     identity = bundle.identity or _introduce(bundle)
-    parts = [identity.strip(), WORKING_RULES, describe_skills(bundle), describe_knowledge(bundle)]
+    parts = [
+        identity.strip(),
+        WORKING_RULES,
+        describe_skills(bundle),
+        describe_knowledge(bundle),
+        describe_stores(bundle),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 

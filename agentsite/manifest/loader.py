@@ -25,7 +25,7 @@ from agentsite.manifest.reader import Reader
 from agentsite.manifest.schema import AgentConfig
 from agentsite.manifest.scripts import Script
 from agentsite.manifest.skills import read_skills
-from agentsite.manifest.stores import read_stores
+from agentsite.manifest.stores import check_tool_names, read_stores
 from agentsite.manifest.tools import ToolFolder, read_tools
 
 MANIFEST = "amodal.json"
@@ -75,6 +75,7 @@ def load(
         "evals": read_evals(reader),
         "scripts": read_scripts(reader),
     }
+    check_tool_names(reader, parts["stores"], {tool.name for tool in parts["tools"]})
     notice = None
     if config is not None:
         config, notice = settle_config(reader, config, env, production=production)
@@ -83,6 +84,7 @@ def load(
     warn_of_misspelt_folders(reader)
     support.refuse_keys(reader, data, unsupported)
     support.refuse_folders(reader, unsupported)
+    support.refuse_stores(reader, parts["stores"], unsupported)
     support.refuse_tools(reader, parts["tools"], unsupported)
     problems = [*reader.problems, *reader.resolver.problems]
     if problems or config is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator, model_validator
@@ -74,6 +75,8 @@ class Entity(CamelModel):
         for name in self.key_fields:
             if name not in self.fields:
                 raise ValueError(f'key names the field "{name}", which the schema does not have')
+            if self.fields[name].type in ("array", "object"):
+                raise ValueError(f'key names the field "{name}", which is no single value')
         return self
 
 
@@ -140,6 +143,12 @@ class StoreSpec(CamelModel):
     """String fields that vector search covers (ours)."""
 
     @property
+    def tool_names(self) -> tuple[str, str]:
+        """The tools that write one document, and many."""
+        name = f"store_{self.name.replace('-', '_')}"
+        return name, f"{name}_batch"
+
+    @property
     def ttl_rules(self) -> tuple[TtlRule, ...]:
         """Every conditional life time, in the order in which they are tried."""
         return (*(self.ttl.override if self.ttl else ()), *self.ttl_conditional)
@@ -181,6 +190,18 @@ def read_stores(reader: Reader) -> tuple[StoreSpec, ...]:
             if target not in stores:
                 reader.report(file, f'there is no store "{target}"', *path, "store")
     return tuple(store for store, _ in stores.values())
+
+
+def check_tool_names(reader: Reader, stores: Iterable[StoreSpec], tools: Iterable[str]) -> None:
+    """Report tools of stores that have the name of another tool."""
+    taken = set(tools)
+    for store in stores:
+        for name in store.tool_names:
+            if name in taken:
+                reader.report(
+                    f"stores/{store.name}.json", f'there is another tool "{name}"', "name"
+                )
+            taken.add(name)
 
 
 def find_references(

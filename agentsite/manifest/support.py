@@ -11,6 +11,7 @@ from typing import Any
 
 from agentsite.manifest.packages import REFUSED_FOLDERS
 from agentsite.manifest.reader import Reader
+from agentsite.manifest.stores import StoreSpec
 from agentsite.manifest.tools import ToolFolder
 
 UNSUPPORTED: frozenset[str] = frozenset(
@@ -34,8 +35,9 @@ UNSUPPORTED: frozenset[str] = frozenset(
         "evals/",
         "intents/",
         "pages/",
-        "stores/",
         "agents/<name>/",
+        # what stores may be
+        "store.embed",
         # what tools may be
         "tool.executable",
         "tool.http",
@@ -48,7 +50,7 @@ UNSUPPORTED: frozenset[str] = frozenset(
 def refuse_keys(reader: Reader, data: Mapping[str, Any], unsupported: Iterable[str]) -> None:
     """Refuse keys of amodal.json, given as dotted paths, that have no behaviour yet."""
     for name in sorted(unsupported):
-        if name.endswith("/") or name.startswith("tool."):
+        if name.endswith("/") or name.startswith(("tool.", "store.")):
             continue
         path = tuple(name.split("."))
         value: Any = data
@@ -80,6 +82,13 @@ def refuse_tools(reader: Reader, tools: Iterable[ToolFolder], unsupported: Itera
         for row, path in features(tool):
             if row in rows:
                 refuse(reader, f"tools/{tool.name}/tool.json", f'"{row}"', *path)
+
+
+def refuse_stores(reader: Reader, stores: Iterable[StoreSpec], unsupported: Iterable[str]) -> None:
+    """Refuse stores that need a behaviour which does not exist yet."""
+    for store in stores:
+        if store.embed and "store.embed" in set(unsupported):
+            refuse(reader, f"stores/{store.name}.json", '"store.embed"', "embed")
 
 
 def features(tool: ToolFolder) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -14,6 +14,7 @@ import msgspec
 
 from agentsite.tools.base import ToolContext
 from agentsite.tools.results import ToolError, clean
+from agentsite.tools.store_access import store_for_handler
 from agentsite.tools.threads import post
 
 LOG_CHARS = 10_000
@@ -74,9 +75,14 @@ class HandlerContext:
         """Call a connection."""
         raise ToolError("ctx.request is not supported yet: this server has no connections.")
 
-    async def store(self, *_args: Any, **_options: Any) -> NoReturn:
-        """Write to a store."""
-        raise ToolError("ctx.store is not supported yet: this server has no stores.")
+    async def store(
+        self, name: str, payload: dict[str, Any], *, if_version: int | None = None
+    ) -> dict[str, Any]:
+        """Put a document into a store of the agent: `{stored, key, version, previousVersion?}`.
+
+        Raises `ToolError` that says what does not fit. `if_version` must be the newest version.
+        """
+        return await store_for_handler(self._context, name, payload, if_version)
 
     async def exec(self, *_args: Any, **_options: Any) -> NoReturn:
         """Run a command in the sandbox."""

@@ -1,4 +1,4 @@
-"""What the system prompt says of skills and knowledge.
+"""What the system prompt says of skills, knowledge and stores.
 
 Law: byte-stable for one bundle. Short ones stand there whole; of long ones there
 is a list, and a tool loads them. The tools ask here which it is.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.knowledge import Document
 from agentsite.manifest.skills import Skill
+from agentsite.tools.store_schema import describe_store
 
 SKILL_CHARS = 8_000
 """Skills that are not longer in all stand in the prompt."""
@@ -76,3 +77,14 @@ def _list_document(document: Document) -> str:
     tags = f" [{', '.join(document.tags)}]" if document.tags else ""
     title = "" if document.title == document.name else f": {document.title}"
     return f"- {document.name}{title}{tags}"
+
+
+def describe_stores(bundle: Bundle) -> str:
+    """The section on stores; empty without stores."""
+    if not bundle.stores:
+        return ""
+    lines = "\n".join(map(describe_store, bundle.stores))
+    return (
+        "# Stores\nDocuments that last beyond this conversation. Read them with `query_store`, "
+        f"write them with `store_<name>`.\n\n{lines}"
+    )

@@ -16,6 +16,7 @@ from agentsite.tools.present import PRESENT
 from agentsite.tools.read_tool_result import READ_TOOL_RESULT
 from agentsite.tools.search_sessions import SEARCH_SESSIONS
 from agentsite.tools.stop_execution import STOP_EXECUTION
+from agentsite.tools.stores import build_store_tools
 
 
 class DuplicateTool(ValueError):
@@ -39,6 +40,7 @@ def build_toolset(bundle: Bundle, extra: Iterable[Tool] = ()) -> dict[str, Tool]
         tools.append(MEMORY)
     if memory is not None and memory.enabled and memory.session_search:
         tools.append(SEARCH_SESSIONS)
+    tools += build_store_tools(bundle)
     tools += [make_tool(bundle, folder) for folder in bundle.tools]
     tools += extra
     toolset: dict[str, Tool] = {}

@@ -27,9 +27,14 @@ KEYS: list[tuple[str, dict[str, Any]]] = [
     ("scope", {"scope": {"requireScope": False}}),
     ("webTools", {"webTools": True}),
 ]
+EMBEDDED = {
+    "name": "notes",
+    "entity": {"name": "Note", "key": "{k}", "schema": {"k": {"type": "string"}}},
+    "embed": ["k"],
+}
 FILES: list[tuple[str, dict[str, Any]]] = [
     ("connections/c", {"connections/c/spec.json": {"baseUrl": "http://x"}}),
-    ("stores/items.json", {"stores/items.json": ITEMS}),
+    ("stores/notes.json", {"stores/notes.json": EMBEDDED}),
     ("automations/a.json", {"automations/a.json": {**AUTOMATION, "delivery": None}}),
     ("agents/x", {"agents/x/AGENT.md": "Look around."}),
     ("evals/e.md", {"evals/e.md": "## Query\nq\n## Assertions\n- a"}),
@@ -104,7 +109,7 @@ def test_what_is_supported_passes(tmp_path: Path) -> None:
     }
     root = write_agent(
         tmp_path,
-        {"agents/main.md": "Me.", "knowledge/a.md": "x"},
+        {"agents/main.md": "Me.", "knowledge/a.md": "x", "stores/items.json": ITEMS},
         description="d",
         basePrompt="b",
         agent=agent,

@@ -117,7 +117,7 @@ async def handle(params, ctx):
     assert settled.result.text == '["Rome",null]'
 
 
-@pytest.mark.parametrize("what", ["request", "store", "exec"])
+@pytest.mark.parametrize("what", ["request", "exec"])
 async def test_what_is_not_there_yet_says_so(tmp_path: Path, what: str) -> None:
     handler = f"async def handle(params, ctx):\n    await ctx.{what}('a', 'b')"
     settled, _ = await run_tool(tmp_path, handler)

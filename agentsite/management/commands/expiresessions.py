@@ -1,4 +1,6 @@
-"""`manage.py expiresessions`: let sessions age by `AMODAL_SESSION_TTL`, once."""
+"""`manage.py expiresessions`: let sessions age by `AMODAL_SESSION_TTL`, and documents by their own
+time to live, once.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from sessions_app.expiry import age_sessions
+from stores_app.expiry import forget_receipts, purge_documents
 
 
 class Command(BaseCommand):
     """Safe at any time and in several processes at once."""
 
-    help = "Let sessions become idle or expire, and delete the content of expired ones."
+    help = "Let sessions become idle or expire; delete the content of expired ones and documents."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Age, and say how many sessions changed."""
@@ -24,3 +27,5 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{aged.idle} became idle, {aged.expired} expired, the content of {aged.purged} deleted"
         )
+        forget_receipts()
+        self.stdout.write(f"{purge_documents()} expired documents deleted")
