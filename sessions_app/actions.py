@@ -24,7 +24,7 @@ from agentsite.engine.steps import RunState
 from agentsite.rows.together import Together
 from sessions_app import log
 from sessions_app.beginnings import new_run, new_session
-from sessions_app.keys import find_key, remember_key
+from sessions_app.keys import KeyReused, find_key, remember_key
 from sessions_app.models import (
     Attachment,
     Message,
@@ -93,7 +93,7 @@ class BegunRun(msgspec.Struct, frozen=True):
 def begin_run(new: NewRun) -> BegunRun:
     """Create (or find) the session and start a run in it, `init` included.
 
-    Raises `SessionNotFound` or `SessionBusy`; then nothing was written.
+    Raises `SessionNotFound`, `SessionBusy` or `KeyReused`; then nothing was written.
     """
     moment = to_moment(new.at)
     # What leaves together is a transaction of its own.
@@ -114,12 +114,12 @@ def begin_run(new: NewRun) -> BegunRun:
             together.send()
             bind_key(new)
     except IntegrityError as error:
+        # What keeps the session busy may be the very same request, sent a moment before.
+        used = find_reuse(new)
+        if used is not None:
+            raise used from error
         if "one_live_run_per_session" in str(error):
             raise SessionBusy(new.session_id) from error
-        if "idempotency_key_once" in str(error):
-            used = find_key(new.agent, new.scope_id, new.key or "", new.body_hash)
-            if used is not None:
-                raise used from error
         raise
     return BegunRun(init, before + log.BLOCK, usage)
 
@@ -151,6 +151,13 @@ def bind_key(new: NewRun) -> None:
     """Remember the caller's idempotency key, if there is one."""
     if new.key is not None:
         remember_key(new.agent, new.scope_id, new.key, new.body_hash, new.session_id, new.run_id)
+
+
+def find_reuse(new: NewRun) -> KeyReused | None:
+    """The earlier request with this one's key, if there is one."""
+    if new.key is None:
+        return None
+    return find_key(new.agent, new.scope_id, new.key, new.body_hash)
 
 
 class RunRef(msgspec.Struct, frozen=True):

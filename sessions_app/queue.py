@@ -17,7 +17,7 @@ from agentsite.engine.events import Entry, Init
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.transcript import user_to_api
 from sessions_app import log
-from sessions_app.actions import NewRun, SessionNotFound, bind_key, to_moment
+from sessions_app.actions import NewRun, SessionNotFound, bind_key, find_reuse, to_moment
 from sessions_app.beginnings import insert_attachments, insert_message
 from sessions_app.models import Run, Session
 
@@ -37,7 +37,20 @@ class QueuedMessage(msgspec.Struct, frozen=True):
 
 
 def enqueue(new: NewRun, *, rank: int, steering: bool) -> int:
-    """Write a queued run; returns its place, from 1. Raises `SessionNotFound`, `QueueFull`."""
+    """Write a queued run; returns its place, from 1.
+
+    Raises `SessionNotFound`, `QueueFull` or `KeyReused`; then nothing was written.
+    """
+    try:
+        return _enqueue(new, rank, steering)
+    except IntegrityError as error:
+        used = find_reuse(new)
+        if used is not None:
+            raise used from error
+        raise
+
+
+def _enqueue(new: NewRun, rank: int, steering: bool) -> int:
     with transaction.atomic():
         session = (
             Session.objects.select_for_update()
@@ -47,6 +60,9 @@ def enqueue(new: NewRun, *, rank: int, steering: bool) -> int:
         )
         if session is None:
             raise SessionNotFound(new.session_id)
+        used = find_reuse(new)
+        if used is not None:  # sent twice at once: the other one has held the session
+            raise used
         waiting = Run.objects.filter(session=session, status=Run.Status.QUEUED).count()
         if waiting >= LONGEST:
             raise QueueFull(new.session_id)

@@ -32,7 +32,7 @@ from agentsite.host.errors import Refusal, session_not_found
 from agentsite.host.memory_context import recall
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.tools.base import clean
-from sessions_app import actions, keys, lookups
+from sessions_app import actions, lookups
 from sessions_app.actions import BegunRun, NewAttachment, NewRun, RunRef
 from sessions_app.history import Remembered, load_history
 
@@ -145,13 +145,12 @@ def prepare_run(
 def open_run(wanted: Wanted) -> OpenedRun:
     """Begin the run. Synchronous: for `unit`.
 
-    Raises `Refusal`, `actions.SessionBusy`, or `keys.KeyReused` for a repeated request.
+    Raises `Refusal`, `actions.SessionBusy`, or `KeyReused` for a repeated request.
     """
     new = wanted.new
-    if new.key is not None:
-        used = keys.find_key(new.agent, new.scope_id, new.key, new.body_hash)
-        if used is not None:
-            raise used
+    used = actions.find_reuse(new)
+    if used is not None:
+        raise used
     try:
         begun = actions.begin_run(new)
     except actions.SessionNotFound as error:
