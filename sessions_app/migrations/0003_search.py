@@ -12,6 +12,7 @@ $$;
 """
 # The scope stands among the words, so that one index answers "these words, in this scope".
 # No text can contain that mark: the parser takes the control character for a space.
+# A short pending list, because every search reads it whole.
 COLUMN = """
 ALTER TABLE sessions_app_message ADD COLUMN words tsvector GENERATED ALWAYS AS (
     CASE WHEN role IN ('user', 'assistant')
@@ -19,7 +20,8 @@ ALTER TABLE sessions_app_message ADD COLUMN words tsvector GENERATED ALWAYS AS (
         || array_to_tsvector(ARRAY[chr(1) || hashtextextended(scope_id, 0)::text])
     END
 ) STORED;
-CREATE INDEX message_words ON sessions_app_message USING gin (words);
+CREATE INDEX message_words ON sessions_app_message USING gin (words)
+    WITH (gin_pending_list_limit = 256);
 """
 # Full-text operators are not leakproof: under row-level security no index would serve them.
 # Hence this function runs as its owner and filters by itself, by the transaction's scope alone.
@@ -80,7 +82,9 @@ BEGIN
                 AND s.agent = in_agent AND s.status <> 'expired' AND s.id <> but_session
             LIMIT 3000);
     END IF;
-    IF rare IS NOT NULL AND cardinality(lexemes) > 1 AND cardinality(found) < 200 THEN
+    -- Too few have all words: those with some of them follow, unless words were ruled out.
+    IF rare IS NOT NULL AND cardinality(lexemes) > 1 AND cardinality(found) < 200
+        AND strpos(every::text, '!') = 0 THEN
         found := found || ARRAY(
             SELECT m.id FROM sessions_app_message m
             JOIN sessions_app_session s ON s.id = m.session_id
