@@ -19,7 +19,7 @@ from agentsite.engine.transcript import user_to_api
 from sessions_app import log
 from sessions_app.actions import NewRun, SessionNotFound, bind_key, find_reuse, to_moment
 from sessions_app.beginnings import insert_attachments, insert_message
-from sessions_app.models import Run, Session
+from sessions_app.models import IdempotencyKey, Run, Session
 
 LONGEST = 20
 ORPHANS_AT_ONCE = 20
@@ -139,8 +139,9 @@ def list_steering(session_id: str) -> list[tuple[str, HistoryMessage]]:
     ]
 
 
-def absorb(run_id: str) -> None:
+def absorb(run_id: str, into_run_id: str) -> None:
     """The message of a queued run has joined the live one. Inside its transaction."""
+    IdempotencyKey.objects.filter(run_id=run_id).update(run_id=into_run_id)
     Run.objects.filter(pk=run_id, status=Run.Status.QUEUED).delete()
 
 

@@ -64,7 +64,7 @@ class Summary(msgspec.Struct, frozen=True):
             at=self.at,
             covers_until=self.covers_until,
         )
-        driver.conversation.replace_history((Remembered(position, self.message), *self.history))
+        driver.conversation.summarise(Remembered(position, self.message), self.history)
 
 
 async def compact(driver: Driver) -> None:

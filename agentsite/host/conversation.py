@@ -54,7 +54,7 @@ class Conversation:
         images: Mapping[str, ImagePart],
         session_usage: Usage,
         assistant_messages: int,
-        first_seq: int,
+        message_ids: tuple[str, ...],
         seconds_used: float,
         memory: str = "",
     ) -> None:
@@ -76,7 +76,7 @@ class Conversation:
         self._images = dict(images)
         self._session_usage = session_usage
         self._places = assistant_messages
-        self._first_seq = first_seq
+        self._message_ids = list(message_ids)
         self._ends_at = time.monotonic() + agent.block.run_timeout - seconds_used
 
     @property
@@ -96,6 +96,8 @@ class Conversation:
 
     def append(self, position: int, message: Message) -> None:
         item = self._shorten(Remembered(position, message))
+        if message.id:
+            self._message_ids.append(message.id)
         if message.role == "assistant":
             self._places += 1
         if message.role == "tool":  # directly behind its calls, whatever has joined since
@@ -105,13 +107,13 @@ class Conversation:
             self._history.append(item)
 
     def message_ids_of_run(self) -> tuple[str, ...]:
-        """Ids of this run's messages, as clients know them."""
-        ids = [item.message.id for item in self._history if item.position >= self._first_seq]
-        return tuple(id for id in ids if id)
+        """Ids of all this run's messages, as clients know them, summaries too."""
+        return tuple(self._message_ids)
 
-    def replace_history(self, history: tuple[Remembered, ...]) -> None:
-        """After a compaction."""
-        self._history = list(history)
+    def summarise(self, summary: Remembered, rest: tuple[Remembered, ...]) -> None:
+        """After a compaction: the summary stands for all but the rest."""
+        self._message_ids.append(summary.message.id)
+        self._history = [summary, *rest]
 
     def measure(self, spent: Usage) -> steps.ContextReady | steps.ContextFull | steps.Cancelled:
         """Build the next request and say whether it fits."""
@@ -127,7 +129,6 @@ class Conversation:
             messages = window_cut(messages, max(room, 0))
         if self.hint:
             messages = (*messages, Message("user", (TextPart(self.hint),)))
-            self.hint = ""
         self.next_request = ModelRequest(
             system=self._system,
             messages=tuple(self._resolve(message) for message in messages),

@@ -74,7 +74,6 @@ class Driver:
         self._answer: Answer | None = None
         self._inbox: asyncio.Queue[steps.Incoming | GivenAnswer] = asyncio.Queue()
         self._work: set[asyncio.Task[None]] = set()
-        self._parked = False
         self.steered = False
         """Messages wait to join at the next turn boundary."""
         self.rolled_back = False
@@ -133,29 +132,33 @@ class Driver:
         )
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self.conversation.seconds_left(), self.post, timed_out)
-        for incoming in first:
-            self.post(incoming)
+        for told in first:
+            self.post(told)
         try:
-            while True:
+            while self.state.phase != "done":
                 incoming = await self._next()
+                if incoming is None:
+                    await self._park()
+                    break
                 self.state, effects = advance(self.state, incoming)
                 for effect in effects:
                     await self._perform(effect)
                 await self.commit()
-                if self.state.phase == "done" or self._parked:
-                    return self.state
+            return self.state
         finally:
             timer.cancel()
             await self._stop_work()
 
-    async def _next(self) -> steps.Incoming:
-        while True:
+    async def _next(self) -> steps.Incoming | None:
+        """What comes in next; None when only a person could say it."""
+        while self.state.phase != "confirming" or not self._inbox.empty():
             posted = await self._inbox.get()
             incoming = (
                 questions.take_answer(self, posted) if isinstance(posted, GivenAnswer) else posted
             )
             if incoming is not None and not self._is_late(incoming):
                 return incoming
+        return None
 
     def _is_late(self, incoming: steps.Incoming) -> bool:
         """Tell word of a call whose turn is over: it was stopped while it ended."""
@@ -182,10 +185,11 @@ class Driver:
             case steps.SettleCalls(call_ids, status, text):
                 for call_id in call_ids:
                     self.calls.settle_unrun(call_id, status, text)
+                self.step.write(interactions.withdraw_questions, self.ref, call_ids)
             case steps.AskPerson(call_ids):
                 questions.ask(self, call_ids)
             case steps.Park():
-                self._parked = self._inbox.empty()  # further answers may wait already
+                pass  # the loop parks as soon as nothing waits in the inbox
             case steps.Compact():
                 await self.commit()
                 self._start(compact(self))
@@ -216,6 +220,7 @@ class Driver:
         request = self.conversation.next_request
         if request is None:
             raise RuntimeError("CallModel before the context was measured")
+        self.conversation.hint = ""
         self._answer = Answer(self, turn, request)
         self._start(self._answer.stream())
 
@@ -242,7 +247,7 @@ class Driver:
         self.steered = False
         for run_id, message in await unit(queue.list_steering, self.ref.session_id):
             self.join(message)
-            self.step.write(queue.absorb, run_id)
+            self.step.write(queue.absorb, run_id, self.ref.run_id)
 
     def join(self, message: Message) -> None:
         """Add a user message to the running loop, within the step."""
@@ -284,13 +289,17 @@ class Driver:
             self.log.closing = True
             step.write(interactions.withdraw_questions, self.ref)
             step.write(actions.finish_run, self.ref, self.state, last_seq, self.error)
-        elif self._parked:
-            self.log.closing = True
-            step.write(interactions.park_run, self.ref, self.state, last_seq)
         else:
             step.write(actions.save_state, self.ref, self.state, last_seq)
         await step.commit()
         self.step = Step(self.journal, self.log)
+
+    async def _park(self) -> None:
+        """Let go of the run; it is a row until somebody answers."""
+        await self.commit()
+        self.log.closing = True
+        self.step.write(interactions.park_run, self.ref, self.state, self.log.last_seq)
+        await self.step.commit()
 
     # ---- work beside the loop ----------------------------------------------------------
 

@@ -67,8 +67,8 @@ class OpenedRun(msgspec.Struct, frozen=True):
     history: tuple[Remembered, ...]
     images: dict[str, ImagePart]
     session_usage: Usage
-    first_seq: int
-    """Number of the run's `init`."""
+    message_ids: tuple[str, ...]
+    """Of the run's messages so far."""
     seconds_used: float = 0.0
     """Running time of earlier attempts."""
     init: Entry | None = None
@@ -168,7 +168,7 @@ def open_run(wanted: Wanted) -> OpenedRun:
         history=history,
         images=images,
         session_usage=begun.session_usage,
-        first_seq=begun.init.seq,
+        message_ids=(new.message.id,),
         init=begun.init,
         memory=memory.section,
     )

@@ -29,7 +29,7 @@ from agentsite.host.conversation import RunRequest
 from agentsite.host.lifecycle import OpenedRun, OpenTurn, load_images
 from agentsite.host.memory_context import recall
 from sessions_app import log
-from sessions_app.actions import RunRef, finish_run, settle_call
+from sessions_app.actions import RunRef, advance_last_seq, finish_run, settle_call
 from sessions_app.history import load_history, result_part
 from sessions_app.interactions import GivenAnswer, answers_for, withdraw_questions
 from sessions_app.models import Message, Run, ToolCall
@@ -61,6 +61,8 @@ class TakenRun(msgspec.Struct, frozen=True):
         """The rows that go with the greeting."""
         for call in self.unknown:
             settle_call(self.opened.ref, call.id, "interrupted", (TextPart(UNKNOWN),), 0, [])
+        # What the rows now say must count for clients too, should this attempt be lost as well.
+        advance_last_seq(self.opened.ref, self.opened.last_seq + len(self.greeting))
 
 
 def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
@@ -90,7 +92,7 @@ def reopen(agents: ServedAgents, run_id: str) -> TakenRun:
         history=history,
         images=load_images(row.session_id, history),
         session_usage=_subtract(row.session.metered, row.metered),
-        first_seq=row.first_seq,
+        message_ids=tuple(row.messages.values_list("pk", flat=True)),
         seconds_used=(now - row.created_at).total_seconds() - row.parked_seconds,
         assistant_messages=row.messages.filter(role="assistant").count(),
         spent=row.metered,
@@ -143,8 +145,10 @@ def _first(
     if row.attempt == 1 and state.turn == 0:
         return (steps.Begun(),)
     asked = [call.id for call in state.calls if call.status == "asked"]
-    answers = tuple(answers_for(row.pk, asked)) if state.phase == "confirming" else ()
-    return answers or (steps.Resumed(settled),)
+    answers = tuple(answers_for(row.pk, asked))
+    if state.phase == "confirming" and answers:
+        return answers
+    return (steps.Resumed(settled), *answers)
 
 
 def _open_turn(

@@ -109,7 +109,7 @@ class Runs:
             images=opened.images,
             session_usage=opened.session_usage,
             assistant_messages=opened.assistant_messages,
-            first_seq=opened.first_seq,
+            message_ids=opened.message_ids,
             seconds_used=opened.seconds_used,
             memory=opened.memory,
         )
