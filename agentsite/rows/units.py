@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -26,9 +27,14 @@ async def unit(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     Context variables are copied in. What `fn` raises is raised here. When the await is
     cancelled the unit still runs to its end, as a transaction must, and cleans up.
     """
+    loop = asyncio.get_running_loop()
+    # A future of our own: cancelling it does not reach the thread, and it costs half as much as
+    # the executor's, chained to one of the loop's and shielded.
+    result: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
     call = partial(context.run, _run_and_release, partial(fn, *args, **kwargs))
-    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(_threads(), call))
+    _threads().submit(_run_and_tell, call, loop, result)
+    return await result
 
 
 async def close_units() -> None:
@@ -49,6 +55,28 @@ def close_pools() -> None:
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(settings.DB_POOL_SIZE, thread_name_prefix="rows")
+
+
+def _run_and_tell(
+    call: Callable[[], T], loop: asyncio.AbstractEventLoop, result: asyncio.Future[T]
+) -> None:
+    value: T | None = None
+    problem: BaseException | None = None
+    try:
+        value = call()
+    except BaseException as error:  # noqa: BLE001 - it is raised where the unit is awaited
+        problem = error
+    with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+        loop.call_soon_threadsafe(_settle, result, value, problem)
+
+
+def _settle(result: asyncio.Future[Any], value: Any, problem: BaseException | None) -> None:
+    if result.done():  # cancelled
+        return
+    if problem is not None:
+        result.set_exception(problem)
+    else:
+        result.set_result(value)
 
 
 def _run_and_release(call: Callable[[], T]) -> T:
