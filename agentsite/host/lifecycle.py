@@ -156,7 +156,7 @@ def open_run(wanted: Wanted) -> OpenedRun:
     except actions.SessionNotFound as error:
         raise session_not_found() from error
     ref = RunRef(new.run_id, 1, new.session_id, new.scope_id)
-    memory = recall(wanted.agent, ref, begun.init.seq, starting=True)
+    memory = recall(wanted.agent, ref, begun.init.seq, starting=True, fresh=new.new_session)
     history, images = _load(new, begun, memory.aside)
     return OpenedRun(
         agent=wanted.agent,

@@ -54,29 +54,38 @@ class Recall(msgspec.Struct, frozen=True):
     """What was added to the message that starts this run; it is on its row."""
 
 
-def recall(agent: Agent, ref: RunRef, position: int, *, starting: bool) -> Recall:
+def recall(
+    agent: Agent, ref: RunRef, position: int, *, starting: bool, fresh: bool = False
+) -> Recall:
     """What memory tells this run. Synchronous: for `unit`, when the run's rows are there.
 
     `position` is where the message of the run stands. Unless the run is `starting`, nothing
-    is added to that message. Raises `django.db.IntegrityError` if the run was taken over.
+    is added to that message. `fresh`: the session was just made, so there is nothing to read
+    of it. Raises `django.db.IntegrityError` if the run was taken over.
     """
     block = agent.bundle.config.memory
     if block is None or not block.enabled:
         return Recall()
     partition = Partition(agent.id, ref.scope_id)
     with tenant(ref.scope_id):
-        known = SessionMemory.objects.filter(pk=ref.session_id).first()
+        known = None if fresh else SessionMemory.objects.filter(pk=ref.session_id).first()
         if known is not None and not starting:
             return Recall(known.section)
         entries = list(partition.entries.oldest_first())
         if known is None:
-            known = _open(partition, ref, block, entries)
-        aside = _tell_later(known, ref, position, block, entries) if starting else ""
+            known = _open(partition, ref, block, entries, fresh)
+        if not starting or (fresh and block.nudge_interval != 1):
+            return Recall(known.section)
+        aside = _tell_later(known, ref, position, block, entries)
         return Recall(known.section, aside)
 
 
 def _open(
-    partition: Partition, ref: RunRef, block: Memory, entries: Sequence[MemoryEntry]
+    partition: Partition,
+    ref: RunRef,
+    block: Memory,
+    entries: Sequence[MemoryEntry],
+    fresh: bool,
 ) -> SessionMemory:
     """Write down what the session starts with. One that is faster wins."""
     touch(partition, entries)
@@ -87,6 +96,9 @@ def _open(
         section=render_section(entries, editable=is_offered(block)),
         told={entry.pk: IN_PROMPT for entry in entries},
     )
+    if fresh:
+        row.save(force_insert=True)
+        return row
     SessionMemory.objects.bulk_create([row], ignore_conflicts=True)
     stored: SessionMemory = SessionMemory.objects.get(pk=ref.session_id)
     return stored
