@@ -135,14 +135,14 @@ class Driver:
         for told in first:
             self.post(told)
         try:
-            while self.state.phase != "done":
+            while self.state.phase != "done" and not self.log.closing:
                 incoming = await self._next()
                 if incoming is None:
-                    await self._park()
-                    break
-                self.state, effects = advance(self.state, incoming)
-                for effect in effects:
-                    await self._perform(effect)
+                    self._park()
+                else:
+                    self.state, effects = advance(self.state, incoming)
+                    for effect in effects:
+                        await self._perform(effect)
                 await self.commit()
             return self.state
         finally:
@@ -189,7 +189,8 @@ class Driver:
             case steps.AskPerson(call_ids):
                 questions.ask(self, call_ids)
             case steps.Park():
-                pass  # the loop parks as soon as nothing waits in the inbox
+                if self._inbox.empty():  # else the loop parks when all that waits is heard
+                    self._park()
             case steps.Compact():
                 await self.commit()
                 self._start(compact(self))
@@ -278,8 +279,8 @@ class Driver:
 
     async def commit(self) -> None:
         """Commit what the step holds, with the state that it leads to."""
-        step = self.step
-        if not step:
+        step, parking = self.step, self.log.closing
+        if not step and not parking:
             return
         last_seq = step.next_seq - 1
         if self._titles:
@@ -289,17 +290,16 @@ class Driver:
             self.log.closing = True
             step.write(interactions.withdraw_questions, self.ref)
             step.write(actions.finish_run, self.ref, self.state, last_seq, self.error)
+        elif parking:
+            step.write(interactions.park_run, self.ref, self.state, last_seq)
         else:
             step.write(actions.save_state, self.ref, self.state, last_seq)
         await step.commit()
         self.step = Step(self.journal, self.log)
 
-    async def _park(self) -> None:
-        """Let go of the run; it is a row until somebody answers."""
-        await self.commit()
+    def _park(self) -> None:
+        """Let go of the run with the next commit; it is a row until somebody answers."""
         self.log.closing = True
-        self.step.write(interactions.park_run, self.ref, self.state, self.log.last_seq)
-        await self.step.commit()
 
     # ---- work beside the loop ----------------------------------------------------------
 
