@@ -174,6 +174,16 @@ class Stream:
         assert self.frames and self.frames[-1].event == "done", [f.event for f in self.frames]
         return self
 
+    async def to_close(self, seconds: float = BOUND) -> Stream:
+        """Read until the connection is closed, wherever in the run that is."""
+        async with asyncio.timeout(seconds):
+            try:
+                while await self._read():
+                    pass
+            except aiohttp.ClientPayloadError:  # the process has ended first
+                self.ended = True
+        return self
+
     def all(self, name: str) -> list[Frame]:
         return [frame for frame in self.frames if frame.event == name]
 

@@ -39,6 +39,42 @@ def neighbour(lab: Lab) -> Server:
     return lab.start().wait_ready()
 
 
+@pytest.fixture(scope="session")
+def crash_lab(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A laboratory for processes that die: `witness` is there to take their runs over."""
+    folder = tmp_path_factory.mktemp("crash")
+    with Lab(postgres, folder, RUN_LEASE_SECONDS="4") as lab:
+        yield lab
+        assert list(lab.complaints()) == []
+
+
+@pytest.fixture(scope="session")
+def witness(crash_lab: Lab) -> Server:
+    """The process of the crash laboratory that lives on."""
+    return crash_lab.start().wait_ready()
+
+
+@pytest.fixture
+def survivor(witness: Server, http: aiohttp.ClientSession) -> Client:
+    """Talks to the witness."""
+    return Client(http, witness.url)
+
+
+@pytest.fixture
+def victim(crash_lab: Lab, witness: Server) -> Iterator[Server]:
+    """A process beside the witness, to be killed, stopped or suspended."""
+    server = crash_lab.start(SHUTDOWN_GRACE_SECONDS="2").wait_ready()
+    yield server
+    if server.process.poll() is None:
+        server.kill()
+
+
+@pytest.fixture
+def doomed(victim: Server, http: aiohttp.ClientSession) -> Client:
+    """Talks to the victim."""
+    return Client(http, victim.url)
+
+
 @pytest.fixture
 def lone_lab(postgres: str, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     """Make a laboratory for this test alone; the environment is for all its servers."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.gates import Gates
 from tests.lab import Lab, call, plan
 from tests.requirements import requirement
-from tests.wire_client import Client, Stream
+from tests.servers import Server
+from tests.wire_client import Client, Stream, eventually
 
 WIPE = plan({"text": "Shall I? ", "tools": [call("wipe", note="disk")]}, {"text": "So be it."})
 QUESTION = {"question": "Which name?", "type": "text"}
@@ -42,8 +41,12 @@ async def test_an_approved_call_runs_and_the_run_goes_on(client: Client, gates: 
         assert asked["details"]["arguments"] == {"port": gates.port, "note": "disk"}
         assert asked["correlation_id"] == asked["interactionId"]
         assert gates.notes == []
+
+        async def waits() -> bool:
+            return bool((await client.detail(stream.session_id))["status"] == "waiting")
+
+        await eventually(waits)
         detail = await client.detail(stream.session_id)
-        assert detail["status"] == "waiting"
         assert [p["interactionId"] for p in detail["pendingInteractions"]] == [
             asked["interactionId"]
         ]
@@ -316,17 +319,13 @@ async def test_a_listening_response_ends_after_the_grace_and_the_run_goes_on_lat
 
 @requirement("http.durable-question")
 async def test_questions_outlive_the_process_that_asked(
-    lone_lab: Callable[..., Lab], http: aiohttp.ClientSession
+    victim: Server, doomed: Client, survivor: Client
 ) -> None:
-    lab = lone_lab()
-    first = await asyncio.to_thread(lab.start().wait_ready)
-    session_id, asked = await park(Client(http, first.url))
-    await asyncio.to_thread(first.kill)
-    second = await asyncio.to_thread(lab.start().wait_ready)
-    client = Client(http, second.url)
-    assert (await client.detail(session_id))["pendingInteractions"] == asked
-    async with client.follow(session_id) as log:
-        assert (await client.answer(session_id, approved=True)).status == 200
+    session_id, asked = await park(doomed)
+    victim.kill()
+    assert (await survivor.detail(session_id))["pendingInteractions"] == asked
+    async with survivor.follow(session_id) as log:
+        assert (await survivor.answer(session_id, approved=True)).status == 200
         await log.event("done")
     assert "run_resumed" not in log.events
     assert [frame.id for frame in log.frames] == list(range(1, len(log.frames) + 1))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 
-import aiohttp
 import pytest
 
 from tests.gates import Gates
 from tests.lab import Lab, call, plan
 from tests.requirements import requirement
+from tests.servers import Server
 from tests.wire_client import Client, Stream, cut_frames
 
 AT_ONCE = 16
@@ -149,19 +148,16 @@ async def view_to_done(client: Client, session_id: str) -> bytes:
 
 
 @requirement("runs.resume", "http.follow")
-async def test_the_log_is_there_after_a_restart(
-    lone_lab: Callable[..., Lab], http: aiohttp.ClientSession, gates: Gates
+async def test_the_log_outlives_the_process_that_wrote_it(
+    crash_lab: Lab, victim: Server, doomed: Client, survivor: Client, gates: Gates
 ) -> None:
-    lab = lone_lab()
-    first = lab.start().wait_ready()
-    session_id = await converse(Client(http, first.url), gates)
-    whole = await read_whole(Client(http, first.url), lab, session_id)
-    await asyncio.to_thread(first.stop)
-    second = await asyncio.to_thread(lab.start().wait_ready)
+    session_id = await converse(doomed, gates)
+    await wait_for_title(doomed, session_id)
+    whole = await read_whole(doomed, crash_lab, session_id)
+    await asyncio.to_thread(victim.stop)
     for after in (0, 7, 60):
-        size = sum(len(frame.raw) for frame in whole.frames[after:])
-        rest = await read_suffix(Client(http, second.url), session_id, after, size)
-        assert rest.startswith(b"".join(frame.raw for frame in whole.frames[after:]))
+        rest = b"".join(frame.raw for frame in whole.frames[after:])
+        assert await read_suffix(survivor, session_id, after, len(rest)) == rest
 
 
 @requirement("runs.numbers", "http.follow")
