@@ -115,7 +115,10 @@ def test_the_command_says_what_it_did(settings: object) -> None:
     make_session(101)
     out = StringIO()
     call_command("expiresessions", stdout=out)
-    assert out.getvalue() == "1 became idle, 0 expired, the content of 0 deleted\n"
+    assert out.getvalue().splitlines() == [
+        "1 became idle, 0 expired, the content of 0 deleted",
+        "0 expired documents, 0 idempotency keys deleted",
+    ]
 
 
 def test_deletion_takes_everything_of_one_scope_alone() -> None:

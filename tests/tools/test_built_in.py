@@ -15,6 +15,7 @@ from agentsite.engine.events import (
 )
 from agentsite.engine.messages import ImagePart
 from agentsite.tools.activate_skill import ACTIVATE_SKILL, READ_SKILL_FILE
+from agentsite.tools.ask_person import ASK_CHOICE, ASK_USER
 from agentsite.tools.base import Tool, ToolError, ToolResult, render_label
 from agentsite.tools.load_knowledge import LOAD_KNOWLEDGE
 from agentsite.tools.present import PRESENT, WIDGETS
@@ -31,6 +32,8 @@ BUILT_IN = [
     ACTIVATE_SKILL,
     READ_SKILL_FILE,
     READ_TOOL_RESULT,
+    ASK_USER,
+    ASK_CHOICE,
 ]
 
 
@@ -121,7 +124,8 @@ def test_a_toolset_holds_what_the_agent_has_use_for(calls: Calls, tmp_path: Path
     assert list(full) == sorted(tool.name for tool in BUILT_IN)
     assert [spec.name for spec in specs(dict(reversed(full.items())))] == list(full)
     bare = build_toolset(write_agent(tmp_path / "bare", {}))
-    assert list(bare) == ["present", "read_tool_result", "stop_execution"]
+    always = ["ask_choice", "ask_user", "present", "read_tool_result", "stop_execution"]
+    assert list(bare) == always
 
 
 def test_two_tools_of_one_name_are_an_error(calls: Calls) -> None:

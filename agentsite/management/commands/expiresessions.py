@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from sessions_app.expiry import age_sessions
+from sessions_app.keys import forget_old_keys
 from stores_app.expiry import forget_receipts, purge_documents
 
 
@@ -28,4 +29,5 @@ class Command(BaseCommand):
             f"{aged.idle} became idle, {aged.expired} expired, the content of {aged.purged} deleted"
         )
         forget_receipts()
-        self.stdout.write(f"{purge_documents()} expired documents deleted")
+        keys = forget_old_keys()
+        self.stdout.write(f"{purge_documents()} expired documents, {keys} idempotency keys deleted")
