@@ -17,6 +17,7 @@ from agentsite.host.session_views import (
     SessionList,
     SessionState,
 )
+from agentsite.host.store_views import DocumentDetail, DocumentList, StoreList
 from agentsite.refusals import bad_request, no_such_page, server_error
 from agentsite.signin.views import sign_in_once
 from sessions_app.pages import chat_page
@@ -44,6 +45,10 @@ urlpatterns = [
     # What is remembered of the caller
     path("api/memory", MemoryList.as_view()),
     path("api/memory/<str:entry_id>", MemoryDetail.as_view()),
+    # Stores
+    path("api/stores", StoreList.as_view()),
+    path("api/stores/<str:name>", DocumentList.as_view()),
+    path("api/stores/<str:name>/<path:key>", DocumentDetail.as_view()),
     # The server itself
     path("health", health),
     path("ready", ready),

@@ -216,7 +216,7 @@ def delete(place: Place, key: str, *, if_version: int | None = None) -> None:
 
 def remove(place: Place, key: str, if_version: int | None = None) -> None:
     """Delete a document, in a transaction of its scope. Raises as `delete` does."""
-    old = lock(place, key)
+    old = None if "\x00" in key else lock(place, key)
     if old is None:
         raise DocumentNotFound(place.name, key)
     check_version(key, if_version, old)

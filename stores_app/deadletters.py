@@ -39,13 +39,13 @@ def _storable(value: Any) -> Any:
     return [_storable(item) for item in value] if isinstance(value, list) else value
 
 
-def replay(letter_id: int, place: Place) -> str | None:
+def replay(letter_id: int, scope_id: str, place: Place) -> str | None:
     """Store a letter's documents, all or none; returns why not, or None when it is done.
 
-    A letter is replayed once, whoever else tries at the same time.
+    `scope_id` is the letter's. It is replayed once, whoever else tries at the same time.
     """
     with transaction.atomic():
-        rows = DeadLetter.objects.for_scope(place.caller_scope).filter(pk=letter_id)
+        rows = DeadLetter.objects.for_scope(scope_id).filter(pk=letter_id)
         letter = rows.select_for_update().filter(status=DeadLetter.Status.OPEN).first()
         if letter is None:
             return "it is not open any more"

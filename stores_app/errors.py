@@ -27,7 +27,7 @@ class DocumentNotFound(StoreError):
     code = "document_not_found"
 
     def __init__(self, store: str, key: str) -> None:
-        super().__init__(f'Store "{store}" has no document "{key}"')
+        super().__init__(f'Store "{store}" has no document "{key[:200]}"')
 
 
 class InvalidDocument(StoreError):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models.functions import Now
 
+from agentsite.rows.fields import VerbatimJSONField
 from stores_app.querysets import ScopedQuerySet
 
 AGENT_CHARS = SCOPE_CHARS = STORE_CHARS = 200
@@ -191,7 +192,7 @@ class Receipt(models.Model):
     agent = models.CharField(max_length=AGENT_CHARS)
     scope_id = models.CharField(max_length=SCOPE_CHARS, default="", blank=True)
     call_id = models.CharField(max_length=64)
-    result: models.JSONField[Any, Any] = models.JSONField()
+    result = VerbatimJSONField()
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     objects = ScopedQuerySet.as_manager()

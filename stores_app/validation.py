@@ -126,9 +126,13 @@ def _check_number(found: _Problems, path: str, field: FieldSpec, value: Any) -> 
     elif not _is_finite(value):
         found.add(path, "is not a number that can be stored")
     elif field.min is not None and value < field.min:
-        found.add(path, f"must be at least {field.min:g}")
+        found.add(path, f"must be at least {_plain(field.min)}")
     elif field.max is not None and value > field.max:
-        found.add(path, f"must be at most {field.max:g}")
+        found.add(path, f"must be at most {_plain(field.max)}")
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else str(number)
 
 
 def _is_finite(value: float) -> bool:

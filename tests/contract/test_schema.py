@@ -39,7 +39,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 def test_every_route_is_described(document: dict[str, Any]) -> None:
     routes = {
-        "/" + re.sub(r"<str:(\w+)>", r"{\1}", str(pattern.pattern))
+        "/" + re.sub(r"<(?:str|path):(\w+)>", r"{\1}", str(pattern.pattern))
         for pattern in urlpatterns
         if isinstance(pattern, URLPattern) and str(pattern.pattern) not in NOT_API
     }

@@ -78,6 +78,8 @@ async def test_unknown_order_is_said_to_be_unknown() -> None:
         ("Hello!", 1, "Fernhill Outdoor"),
         ("I want a refund", 2, "60 days"),
         ("I want to return order 1057", 2, "60 days"),
+        ("Please open a return for the stove of order 1042", 2, "Ember gas stove"),
+        ("Which returns are open?", 2, "newest first"),
         ("How long does shipping take?", 1, "3 to 5 weekdays"),
         ("My tent is torn", 1, "two-year warranty"),
         ("What is the meaning of life?", 1, "ANTHROPIC_API_KEY"),

@@ -11,6 +11,7 @@ from agentsite.manifest.stores import StoreSpec
 from stores_app.actions import put
 from stores_app.listing import LIMITS, Limits, Page, list_documents, read_query
 from stores_app.places import Origin, Place, Stored, find_place
+from stores_app.reading import get
 
 API = Origin("api")
 SPECS: dict[str, dict[str, Any]] = {
@@ -118,3 +119,10 @@ def ask(place: Place, limits: Limits = LIMITS, **question: Any) -> Page:
 def keys(place: Place, **question: Any) -> list[str]:
     """The keys of a page."""
     return [row.key for row in ask(place, **question).documents]
+
+
+def get_payload(place: Place, key: str) -> dict[str, Any]:
+    """The payload of a document that is there."""
+    row = get(place, key)
+    assert row is not None
+    return row.payload
