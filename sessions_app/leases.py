@@ -17,6 +17,15 @@ from sessions_app import log
 from sessions_app.models import Run, Session, Signal
 
 TAKEN_AT_ONCE = 10
+TAKE = (
+    "UPDATE sessions_app_run SET attempt = attempt + 1, losses = losses + (owner <> '')::int,"
+    " owner = %s, lease_until = now() + %s * interval '1 second'"
+)
+LOST = (
+    "status = 'running' AND lease_until <= now()"
+    " AND (owner = '' OR pg_postmaster_start_time() < now() - %s * interval '1 second')"
+)
+"""Nobody is presumed dead before the database has been there for the time of a lease."""
 
 
 def renew_leases(owner: str, run_ids: list[str], seconds: float) -> set[str]:
@@ -44,26 +53,24 @@ def take_over(owner: str, seconds: float) -> list[str]:
     """Claim runs whose lease has run out; returns their ids. In bounded numbers."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE sessions_app_run SET attempt = attempt + 1,"
-            " losses = losses + (owner <> '')::int, owner = %s,"
-            " lease_until = now() + %s * interval '1 second'"
-            " WHERE id IN (SELECT id FROM sessions_app_run WHERE status = 'running'"
-            "  AND lease_until < now() ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED)"
-            " RETURNING id",
-            [owner, seconds, TAKEN_AT_ONCE],
+            f"{TAKE} WHERE id IN (SELECT id FROM sessions_app_run"  # noqa: S608 - our own words
+            f"  WHERE {LOST} ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id",
+            [owner, seconds, seconds, TAKEN_AT_ONCE],
         )
         return [str(row[0]) for row in cursor.fetchall()]
 
 
-def request_interrupt(session_id: str, *, rollback: bool = False) -> str | None:
-    """Ask for the end of the session's live run; returns its id, if there is one.
+def request_interrupt(
+    session_id: str, *, rollback: bool = False, spared: str | None = None
+) -> str | None:
+    """Ask for the end of the session's live run, unless it is `spared`; returns its id.
 
     Written first, so that whoever holds or takes the run stops it. A parked run is made
     claimable for that.
     """
     with transaction.atomic():
         run = Run.objects.live().filter(session_id=session_id).only("id", "status").first()
-        if run is None:
+        if run is None or run.pk == spared:
             return None
         lock_run(run.pk)
         Run.objects.filter(pk=run.pk, cancel_requested_at=None).update(
@@ -83,11 +90,7 @@ def claim_run(run_id: str, owner: str, seconds: float) -> bool:
     """Take one run that nobody holds (woken, released or orphaned)."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE sessions_app_run SET attempt = attempt + 1,"
-            " losses = losses + (owner <> '')::int, owner = %s,"
-            " lease_until = now() + %s * interval '1 second'"
-            " WHERE id = %s AND status = 'running' AND lease_until <= now() RETURNING id",
-            [owner, seconds, run_id],
+            f"{TAKE} WHERE id = %s AND {LOST} RETURNING id", [owner, seconds, run_id, seconds]
         )
         return cursor.fetchone() is not None
 
@@ -122,7 +125,13 @@ def announce_late_title(run_id: str, session_id: str, at: int) -> Entry | None:
     """Put into the log what a run's owner was asked to announce but ended too early for."""
     with transaction.atomic():
         session = Session.objects.select_for_update().filter(pk=session_id).first()
-        late, _ = Signal.objects.filter(run_id=run_id, kind=Signal.Kind.TITLE).delete()
+        with connection.cursor() as cursor:  # nothing else can reach a run that is done
+            cursor.execute(
+                "DELETE FROM sessions_app_signal s USING sessions_app_run r WHERE s.run_id = %s"
+                " AND r.id = s.run_id AND (s.kind = %s OR r.status = 'done') RETURNING s.kind",
+                [run_id, Signal.Kind.TITLE],
+            )
+            late = (Signal.Kind.TITLE,) in cursor.fetchall()
         if session is None or not late:
             return None
         return _announce_title(session, session.title, at)  # a newer one may have overtaken it

@@ -18,6 +18,14 @@ class RunPlace(msgspec.Struct, frozen=True):
     ended: bool
 
 
+class PlaceBefore(msgspec.Struct, frozen=True):
+    """Number after which a run's `init` stands, or will stand while it is queued."""
+
+    after: int
+    steering: str = ""
+    """Id of its message, while it may join another run instead."""
+
+
 def session_status(session_id: str, scope_id: str) -> str | None:
     """Status of a session; None for unknown and foreign ones alike."""
     if "\x00" in session_id:  # no text column holds one
@@ -62,10 +70,16 @@ def live_run(session_id: str, scope_id: str) -> RunPlace | None:
     return run and RunPlace(run.pk, run.first_seq, run.last_seq, False)
 
 
-def place_before_run(run_id: str, scope_id: str) -> int:
-    """Number after which a run's `init` stands, or will stand while it is queued."""
-    run = Run.objects.for_scope(scope_id).select_related("session").get(pk=run_id)
-    return int(run.first_seq - 1 if run.first_seq else max(0, run.session.reserved_seq - BLOCK))
+def place_before_run(run_id: str, scope_id: str) -> PlaceBefore | None:
+    """Where to look for a run; None when it is gone, because its message has joined another."""
+    run = Run.objects.for_scope(scope_id).select_related("session").filter(pk=run_id).first()
+    if run is None:
+        return None
+    if run.first_seq:
+        return PlaceBefore(run.first_seq - 1)
+    waits_to_join = run.status == Run.Status.QUEUED and run.steering
+    message_id = run.request["queued"]["message"]["id"] if waits_to_join else ""
+    return PlaceBefore(max(0, run.session.reserved_seq - BLOCK), message_id)
 
 
 def losses_of(run_id: str) -> int:

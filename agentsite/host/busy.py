@@ -7,6 +7,7 @@ accepted is a row before the caller hears of it.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -62,13 +63,16 @@ async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -
         interest: OneRun = Steered(live.run_id, new.run_id, new.message.id, grace)
         return Place(new.session_id, live.run_id, after, interest)
     if rank == 0:
-        rollback = wanted.on_busy == "rollback"
-        run_id = await unit(leases.request_interrupt, new.session_id, rollback=rollback)
+        # Its own run may be the live one by now; that is not the one to stop.
+        stop = partial(leases.request_interrupt, new.session_id, spared=new.run_id)
+        run_id = await unit(stop, rollback=wanted.on_busy == "rollback")
         if run_id is not None:
             await here.runs.take_signals([run_id])
             await here.runs.claim(run_id)
     await here.runs.start_queued(new.session_id)  # the live run may have ended meanwhile
     interest = OneRun(new.run_id, grace, await_init=True)
+    if steering:  # another that waits may begin first, and take it in
+        interest = Steered("", new.run_id, new.message.id, grace)
     return Place(new.session_id, new.run_id, after, interest, place if rank else None)
 
 

@@ -294,8 +294,8 @@ class Driver:
             step.write(interactions.park_run, self.ref, self.state, last_seq)
         else:
             step.write(actions.save_state, self.ref, self.state, last_seq)
+        self.step = Step(self.journal, self.log)  # what comes from here on is not in this one
         await step.commit()
-        self.step = Step(self.journal, self.log)
 
     def _park(self) -> None:
         """Let go of the run with the next commit; it is a row until somebody answers."""

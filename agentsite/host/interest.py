@@ -93,21 +93,31 @@ class OneRun(Interest):
 
 
 class Steered(OneRun):
-    """A message that joins the live run, or becomes a run of its own if that ends first."""
+    """A message that joins the live run, or becomes a run of its own if that ends first.
+
+    Where no live run is known it shows nothing before the message is there.
+    """
 
     def __init__(
         self, live_run_id: str, own_run_id: str, message_id: str, grace_seconds: float
     ) -> None:
         super().__init__(live_run_id, grace_seconds)
+        self._begun = bool(live_run_id)
         self._own_run_id = own_run_id
         self._message_id = message_id
+        self._current = live_run_id
         self._joined = False
 
     def takes(self, event: AnyEvent) -> bool:
-        if isinstance(event, UserJoined) and event.message["id"] == self._message_id:
-            self._joined = True
-        if isinstance(event, Init) and event.run_id == self._own_run_id:
-            self.run_id, self._joined = self._own_run_id, True
+        if isinstance(event, Init):
+            self._current = event.run_id
+            if event.run_id == self._own_run_id:
+                self._follow_current()
+        elif isinstance(event, UserJoined) and event.message["id"] == self._message_id:
+            self._follow_current()  # not always the run that was live when it was sent
         taken = super().takes(event)
         self.ended = self.ended and self._joined
         return taken
+
+    def _follow_current(self) -> None:
+        self.run_id, self._joined, self._begun = self._current, True, True

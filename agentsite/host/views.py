@@ -15,7 +15,7 @@ from agentsite.host.busy import enter_busy
 from agentsite.host.caller import resolve_caller
 from agentsite.host.edges import api, read_json_body
 from agentsite.host.errors import Refusal, session_not_found
-from agentsite.host.interest import Interest, OneRun
+from agentsite.host.interest import Interest, OneRun, Steered
 from agentsite.host.lifecycle import IdempotencyKey, Wanted, open_run, prepare_run
 from agentsite.host.replies import EventStream, announce_place, collect, follow
 from agentsite.host.site import Site, site
@@ -156,9 +156,14 @@ async def _repeat(used: KeyReused, scope_id: str, grace: float) -> Entrance:
     if not used.same_body:
         text = "This Idempotency-Key was used with another body."
         raise Refusal(422, "idempotency_key_reused", text)
+    place = await unit(lookups.place_before_run, used.run_id, scope_id)
+    if place is None:
+        text = "The message is just joining another run. Send the request again."
+        raise Refusal(503, "message_joins", text, headers={"Retry-After": "1"})
     interest = OneRun(used.run_id, grace, await_init=True)
-    after = await unit(lookups.place_before_run, used.run_id, scope_id)
-    return Entrance(used.session_id, after, interest, replay=True)
+    if place.steering:
+        interest = Steered("", used.run_id, place.steering, grace)
+    return Entrance(used.session_id, place.after, interest, replay=True)
 
 
 async def _join(

@@ -41,13 +41,13 @@ class Killer:
             await asyncio.wait(self._tasks)
 
     def _strike(self) -> None:
+        up = [web for web in self._stage.webs if web.up]
+        if len(up) < 2:
+            return
         kind = self._rng.choices(("kill", "pause", "term", "postgres"), (44, 30, 18, 8))[0]
         if kind == "postgres":
             if not self._database.locked():
                 self._spawn(self._restart_database())
-            return
-        up = [web for web in self._stage.webs if web.up]
-        if len(up) < 2:
             return
         web = self._rng.choice(up)
         web.up = False

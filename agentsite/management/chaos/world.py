@@ -71,9 +71,11 @@ class World:
 
     async def admit(self) -> bool:
         """Wait until the next message may be sent; False when there is none to send."""
-        while not self.over and self.said > self.killed + AHEAD + 10 / self.options.runs:
+        while not self.over:
+            if self.said <= self.killed + AHEAD + 10 / self.options.runs:
+                return True
             await asyncio.sleep(0.1)
-        return not self.over
+        return False
 
     def surprise(self, text: str) -> None:
         """Note what must not happen."""
