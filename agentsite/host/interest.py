@@ -59,9 +59,16 @@ class OneRun(Interest):
     def takes(self, event: AnyEvent) -> bool:
         if type(event) is TextStreamed:  # by far the most frequent
             return self._begun
+        self._note_question(event)
         if not self._begun:
             self._begun = isinstance(event, Init) and event.run_id == self.run_id
             return self._begun
+        if isinstance(event, Done):
+            self.ended = event.run_id == self.run_id
+        return True
+
+    def _note_question(self, event: AnyEvent) -> None:
+        """Keep count of open questions, those of a run that is still ahead of ours too."""
         match event:
             case ConfirmationRequired() | UserAsked() | ChoiceAsked():
                 self._asked.add(event.call_id)
@@ -70,11 +77,13 @@ class OneRun(Interest):
                 self._asked.discard(event.call_id)
             case ToolEnded():
                 self._asked.discard(event.id)
-            case Done():
-                self.ended = event.run_id == self.run_id
             case _:
                 pass
-        return True
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run has come to its turn; before that it has said nothing."""
+        return self._begun
 
     @property
     def parked(self) -> bool:

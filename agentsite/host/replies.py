@@ -21,7 +21,7 @@ from agentsite.host.interest import Interest, OneRun
 from agentsite.host.streams import Follower
 from agentsite.host.wire import HEADERS, cost_to_wire, encode_unlogged, usage_to_wire
 from agentsite.rows.units import unit
-from sessions_app import log, lookups
+from sessions_app import interactions, log, lookups
 
 
 class EventStream(StreamingHttpResponse):
@@ -57,12 +57,14 @@ async def collect(follower: Follower, *, replay: bool) -> JsonResponse:
     interest = follower.interest
     if not isinstance(interest, OneRun):
         raise RuntimeError("only a run can be collected")
-    entries = await unit(read_run, follower.session_id, interest.run_id)
-    if interest.parked:
-        usage, micros = await unit(lookups.spent_by_run, interest.run_id)
-        done = e.Done("awaiting_confirmation", usage, micros, interest.run_id)
-        return summarise(follower.session_id, entries, done)
-    return summarise(follower.session_id, entries, _find_done(entries, interest.run_id))
+    session_id, run_id = follower.session_id, interest.run_id
+    entries = await unit(read_run, session_id, run_id) if interest.begun else []
+    if not interest.parked:
+        return summarise(session_id, entries, _find_done(entries, run_id))
+    usage, micros = await unit(lookups.spent_by_run, run_id)
+    done = e.Done("awaiting_confirmation", usage, micros, run_id)
+    pending = await unit(interactions.list_pending, session_id)
+    return summarise(session_id, entries, done, pending)
 
 
 def _find_done(entries: list[e.Entry], run_id: str) -> e.Done:
@@ -82,8 +84,13 @@ def read_run(session_id: str, run_id: str) -> list[e.Entry]:
     return entries
 
 
-def summarise(session_id: str, entries: list[e.Entry], done: e.Done) -> JsonResponse:
-    """The document that `POST /chat` answers with."""
+def summarise(
+    session_id: str,
+    entries: list[e.Entry],
+    done: e.Done,
+    pending: list[dict[str, Any]] | None = None,
+) -> JsonResponse:
+    """The document that `POST /chat` answers with; `pending` is what a parked session asks."""
     transcript = Transcript()
     failed: e.Failed | None = None
     for entry in entries:
@@ -106,7 +113,7 @@ def summarise(session_id: str, entries: list[e.Entry], done: e.Done) -> JsonResp
             "usage": usage_to_wire(done.usage),
             "cost": cost_to_wire(done.cost_micros),
             "reason": done.reason,
-            **({"pendingInteractions": transcript.pending} if transcript.pending else {}),
+            **({"pendingInteractions": pending} if pending is not None else {}),
         }
     )
 
