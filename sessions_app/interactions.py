@@ -139,7 +139,10 @@ def give_answer(session_id: str, scope_id: str, interaction_id: str | None, answ
             answered_at=Now(),
         )
         if not updated:
-            row.refresh_from_db()
+            try:
+                row.refresh_from_db()
+            except Interaction.DoesNotExist as error:  # its run was rolled back meanwhile
+                raise InteractionExpired(row.pk) from error
             if row.status in (Interaction.Status.OPEN, Interaction.Status.EXPIRED):
                 raise InteractionExpired(row.pk)
             if row.status == Interaction.Status.WITHDRAWN:
