@@ -1,7 +1,8 @@
 """Who may write to a run: leases, taking over, and words to the owner.
 
 Law: conditional updates by the clock of the database; a taking over raises the
-attempt, so that the loser's appends are refused (migration 0002).
+attempt, so that the loser's appends are refused (migration 0002). Locks are `no_key`:
+rows that point at a locked one are checked at the commit and must not wait for it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def request_interrupt(
 
 def lock_run(run_id: str) -> None:
     """Keep a run from being parked or taken until this transaction ends."""
-    Run.objects.select_for_update().filter(pk=run_id).values_list("pk").first()
+    Run.objects.select_for_update(no_key=True).filter(pk=run_id).values_list("pk").first()
 
 
 def claim_run(run_id: str, owner: str, seconds: float) -> bool:
@@ -114,7 +115,7 @@ def wake_run(run_id: str) -> bool:
 def rename(session_id: str, title: str, at: int) -> Entry | None:
     """Set a session's title and put it into the log; None when a run's owner does the latter."""
     with transaction.atomic():
-        session = Session.objects.select_for_update().filter(pk=session_id).first()
+        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
         if session is None:
             return None
         Session.objects.filter(pk=session_id).update(title=title, updated_at=Now())
@@ -124,7 +125,7 @@ def rename(session_id: str, title: str, at: int) -> Entry | None:
 def announce_late_title(run_id: str, session_id: str, at: int) -> Entry | None:
     """Put into the log what a run's owner was asked to announce but ended too early for."""
     with transaction.atomic():
-        session = Session.objects.select_for_update().filter(pk=session_id).first()
+        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
         with connection.cursor() as cursor:  # nothing else can reach a run that is done
             cursor.execute(
                 "DELETE FROM sessions_app_signal s USING sessions_app_run r WHERE s.run_id = %s"

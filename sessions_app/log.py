@@ -149,14 +149,14 @@ def append_beside_runs(session_id: str, at: int, event: AnyEvent) -> Entry | Non
     It holds the numbers, so only its owner can append then; a parked one has given them back.
     Inside a transaction.
     """
-    session = Session.objects.select_for_update().filter(pk=session_id).first()
+    session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
     if session is None:
         return None
     run = session.runs.live().first()
     if run is not None:
         # Never waited for: whoever wakes it takes the run first and the session then.
         parked = session.runs.filter(pk=run.pk, status=Run.Status.WAITING)
-        if not parked.select_for_update(skip_locked=True).exists():
+        if not parked.select_for_update(skip_locked=True, no_key=True).exists():
             return None
     entry = Entry(session.reserved_seq + 1, at, event)
     Session.objects.filter(pk=session_id).update(reserved_seq=entry.seq)

@@ -53,7 +53,7 @@ def enqueue(new: NewRun, *, rank: int, steering: bool) -> int:
 def _enqueue(new: NewRun, rank: int, steering: bool) -> int:
     with transaction.atomic():
         session = (
-            Session.objects.select_for_update()
+            Session.objects.select_for_update(no_key=True)
             .filter(pk=new.session_id, agent=new.agent, scope_id=new.scope_id)
             .exclude(status=Session.Status.EXPIRED)
             .first()
@@ -90,7 +90,7 @@ def start_next(session_id: str, owner: str, lease_seconds: float, at: int) -> st
     """Turn the next queued run of an idle session into its live one; returns its id."""
     try:
         with transaction.atomic():
-            session = Session.objects.select_for_update().filter(pk=session_id).first()
+            session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
             if session is None or session.runs.live().exists():
                 return None
             queued = session.runs.filter(status=Run.Status.QUEUED)

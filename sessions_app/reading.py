@@ -103,7 +103,7 @@ def change_session(
     """
     with transaction.atomic():
         rows = Session.objects.for_scope(scope_id).filter(pk=session_id)
-        session = rows.select_for_update().first()
+        session = rows.select_for_update(no_key=True).first()
         if session is None:
             return False
         if session.status == Session.Status.EXPIRED:
