@@ -59,8 +59,10 @@ def newest_run(session_id: str, scope_id: str) -> RunPlace | None:
 
 
 def spent_by_run(run_id: str) -> tuple[Usage, int | None]:
-    """Tokens and micro-dollars (None when unknown) of a run so far."""
-    run = Run.objects.get(pk=run_id)
+    """Tokens and micro-dollars (None when unknown) of a run so far; of one that is gone nothing."""
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None:  # its message has joined another run
+        return Usage(), 0
     return run.metered, run.cost_micros if run.cost_known else None
 
 

@@ -110,7 +110,7 @@ class Steered(OneRun):
     def __init__(
         self, live_run_id: str, own_run_id: str, message_id: str, grace_seconds: float
     ) -> None:
-        super().__init__(live_run_id, grace_seconds)
+        super().__init__(live_run_id or own_run_id, grace_seconds)
         self._begun = bool(live_run_id)
         self._own_run_id = own_run_id
         self._message_id = message_id
