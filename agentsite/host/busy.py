@@ -41,10 +41,12 @@ class Place(msgspec.Struct, frozen=True):
 async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -> Place:
     """Pass a message on to a busy session. Raises `Refusal`."""
     new = wanted.new
-    pending = await unit(interactions.find_open, new.session_id, new.scope_id)
+    # In this order: what is asked after `live` was looked up stands behind its last event.
     live = await unit(lookups.live_run, new.session_id, new.scope_id)
+    pending = await unit(interactions.find_open, new.session_id, new.scope_id)
+    after = live.last_seq if live is not None else 0
     if pending:
-        return await _answer(here, body, wanted, pending, grace)
+        return await _answer(here, body, wanted, pending, after, grace)
     if wanted.on_busy == "reject":
         raise busy(())
     rank = 0 if wanted.on_busy in ("interrupt", "rollback") else 1
@@ -56,10 +58,10 @@ async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -
     except queue.QueueFull as error:
         text = f"The session's queue is full: {queue.LONGEST} messages wait."
         raise Refusal(429, "queue_full", text, headers={"Retry-After": "5"}) from error
-    after = live.last_seq if live is not None else 0
     if steering and live is not None:
         await unit(_signal, live.run_id, Signal.Kind.STEER)
         await here.runs.take_signals([live.run_id])
+        await here.runs.start_queued(new.session_id)  # the live run may have ended meanwhile
         interest: OneRun = Steered(live.run_id, new.run_id, new.message.id, grace)
         return Place(new.session_id, live.run_id, after, interest)
     if rank == 0:
@@ -77,9 +79,14 @@ async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -
 
 
 async def _answer(
-    here: Site, body: ChatBody, wanted: Wanted, pending: list[Interaction], grace: float
+    here: Site,
+    body: ChatBody,
+    wanted: Wanted,
+    pending: list[Interaction],
+    after: int,
+    grace: float,
 ) -> Place:
-    """A chat message that answers what the run waits for."""
+    """A chat message that answers what the run waits for; `after` is a number before the answer."""
     new = wanted.new
     said = DECISION.fullmatch(body.text)
     message = msgspec.to_builtins(new.message)
@@ -97,10 +104,8 @@ async def _answer(
         )
     except (interactions.AlreadyAnswered, interactions.InteractionExpired) as error:
         raise busy(()) from error
-    place = await unit(lookups.newest_run, new.session_id, new.scope_id)
     await here.runs.claim(run_id)
     await here.runs.take_signals([run_id])
-    after = place.last_seq if place is not None else 0
     return Place(new.session_id, run_id, after, OneRun(run_id, grace))
 
 
