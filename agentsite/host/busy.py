@@ -106,7 +106,8 @@ async def _answer(
         raise busy(()) from error
     await here.runs.claim(run_id)
     await here.runs.take_signals([run_id])
-    return Place(new.session_id, run_id, after, OneRun(run_id, grace))
+    others = [row.call_id for row in pending if row.pk != interaction_id]
+    return Place(new.session_id, run_id, after, OneRun(run_id, grace, asked=others))
 
 
 def _signal(run_id: str, kind: Signal.Kind) -> None:

@@ -7,6 +7,7 @@ response is made here; it has no number and is not in the log.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from agentsite.engine.events import (
     AnyEvent,
@@ -48,13 +49,21 @@ class Interest:
 class OneRun(Interest):
     """One run, from where the reader stands to its `done`, or until it is parked too long."""
 
-    def __init__(self, run_id: str, grace_seconds: float, *, await_init: bool = False) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        grace_seconds: float,
+        *,
+        await_init: bool = False,
+        asked: Iterable[str] = (),
+    ) -> None:
+        """`asked`: calls with open questions that may stand before where the reader begins."""
         super().__init__()
         self.run_id = run_id
         self._grace = grace_seconds
         self._begun = not await_init
-        self._asked: set[str] = set()
-        self._asked_at = 0.0
+        self._asked = set(asked)
+        self._asked_at = time.monotonic()
 
     def takes(self, event: AnyEvent) -> bool:
         if type(event) is TextStreamed:  # by far the most frequent

@@ -21,7 +21,7 @@ from agentsite.host.replies import EventStream, announce_place, collect, follow
 from agentsite.host.site import Site, site
 from agentsite.host.streams import Follower
 from agentsite.rows.units import unit
-from sessions_app import leases, lookups
+from sessions_app import interactions, leases, lookups
 from sessions_app.actions import SessionBusy
 from sessions_app.keys import KeyReused
 
@@ -177,8 +177,10 @@ async def _join(
     start = run.first_seq - 1 if after is None else after
     if after is not None and run.ended and after >= run.last_seq:
         start = run.last_seq - 1  # it has seen all: at least `done` comes again
+    pending = [] if run.ended else await unit(interactions.find_open, session_id, scope_id)
+    asked = [row.call_id for row in pending if row.run_id == run.run_id]
     grace = DEFAULT_GRACE if grace is None else grace
-    return Entrance(session_id, start, OneRun(run.run_id, grace), replay=True)
+    return Entrance(session_id, start, OneRun(run.run_id, grace, asked=asked), replay=True)
 
 
 def read_idempotency_key(request: HttpRequest) -> IdempotencyKey | None:
