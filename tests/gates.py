@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 BOUND = 15.0
 """Seconds that anything may take to come."""
@@ -64,10 +64,13 @@ class Gates:
         async with asyncio.timeout(BOUND):
             return await self._came.get()
 
-    def shut(self) -> None:
+    async def shut(self) -> None:
         """Drop all calls."""
         for writer in self._writers:
             writer.close()
+        for writer in self._writers:
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 @asynccontextmanager
@@ -80,4 +83,4 @@ async def open_gates() -> AsyncIterator[Gates]:
         yield gates
     finally:
         server.close()
-        gates.shut()
+        await gates.shut()

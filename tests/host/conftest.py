@@ -21,6 +21,7 @@ from tests.wire_client import Client
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", type=int, default=300, help="how many places to cut a stream at")
+    parser.addoption("--storms", type=int, default=2, help="how many dozens of sessions to storm")
     parser.addoption("--write-golden", action="store_true", help="write golden transcripts anew")
 
 

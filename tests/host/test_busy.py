@@ -307,6 +307,40 @@ async def test_a_full_process_refuses_before_anything_is_written(
         assert (reply.status, reply.code) == (429, "too_many_runs")
     assert lab.query("SELECT count(*) FROM sessions_app_session") == [(4,)]
     assert (await client.get("/health"))["live_runs"] == 4
-    gates.shut()
+    await gates.shut()
     await asyncio.gather(*running)
     assert (await client.post("/chat", client.body("x", scope_id="greedy"))).status == 200
+
+
+@requirement("http.chat-parked", "runs.busy-enqueue")
+async def test_an_answer_behind_a_parked_run_waits_for_no_person(
+    client: Client, gates: Gates
+) -> None:
+    tools = [call("gate", port=gates.port)]
+    message = plan({"tools": tools}, {"text": "May I? ", "tools": [call("wipe")]}, {})
+    async with client.stream(message) as stream:
+        gate = await gates.next()
+        await stream.event("tool_call_start")
+        body = client.body("And then this", stream.session_id, onBusy="enqueue")
+        behind = asyncio.create_task(client.post("/chat", body))
+        state = f"/sessions/{stream.session_id}/state"
+        await eventually(lambda: has_queue(client, state))
+        gate.open()
+        reply = await behind
+        assert reply.status == 200
+        assert reply.json["reason"] == "awaiting_confirmation"
+        assert reply.json["response"] == ""
+        assert reply.json["runId"] != stream.run_id
+        pending = (await client.detail(stream.session_id))["pendingInteractions"]
+        assert reply.json["pendingInteractions"] == pending != []
+        await client.answer(stream.session_id, approved=True)
+        await stream.to_end()
+    async with client.follow(stream.session_id) as log:
+        await log.until(lambda log: log.events.count("done") == 2)
+    again = await client.say(None, stream.session_id)
+    assert again["runId"] == reply.json["runId"]
+    assert again["reason"] == "model_stop"
+
+
+async def has_queue(client: Client, address: str) -> bool:
+    return bool((await client.get(address))["queue"])

@@ -342,3 +342,19 @@ async def test_a_question_can_be_answered_on_another_process(
         await stream.to_end()
     assert stream.text == "Shall I? So be it."
     assert [frame.id for frame in stream.frames] == list(range(1, len(stream.frames) + 1))
+
+
+@requirement("http.chat-parked", "http.answer-by-chat", "http.reconnect")
+async def test_answers_by_text_wait_for_none_of_the_other_questions(client: Client) -> None:
+    tools = [call("wipe", note="a"), call("wipe", note="b")]
+    session_id, asked = await park(client, plan({"tools": tools}, {}))
+    said = f"I approve the action (correlation: {asked[0]['interactionId']})"
+    answer = await client.say(said, session_id)
+    assert answer["reason"] == "awaiting_confirmation"
+    assert answer["pendingInteractions"] == asked[1:]
+    last = str((await client.detail(session_id))["lastSeq"])
+    body = {"sessionId": session_id}
+    reply = await client.post("/chat/sync", body, last_event_id=last)
+    assert reply.json["reason"] == "awaiting_confirmation"
+    await client.answer(session_id, approved=True)
+    assert (await finish(client, session_id)).reason == "model_stop"
