@@ -30,7 +30,8 @@ PATIENCE = 20.0
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever talks to the server needs the test's database (a hook for `conftest.py`)."""
     for item in items:
-        if "server" in getattr(item, "fixturenames", ()):
+        # Not by the name `server`: the page's tests have a fake one, and no database.
+        if {"server", "django_db_setup"} <= set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.django_db)
 
 
