@@ -7,8 +7,11 @@ holds no database connection while it waits.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
+
+from django.db import InterfaceError, OperationalError
 
 from agentsite.engine.events import AnyEvent, Entry
 from agentsite.host.hub import Frame, Hub
@@ -17,8 +20,11 @@ from agentsite.host.wire import KEEPALIVE, encode_entry
 from agentsite.rows.units import unit
 from sessions_app import log
 
+logger = logging.getLogger(__name__)
+
 JOINED_BYTES = 8192
 CATCH_UP_SECONDS = 0.02
+RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
 
 
 class Follower:
@@ -114,11 +120,21 @@ class Follower:
 
     async def _read_log(self) -> AsyncIterator[bytes]:
         while not self.interest.ended:
-            entries = await unit(log.read, self.session_id, self._seq)
+            entries = await self._read_entries()
             if not entries:
                 return
             for data in self._encode(entries):
                 yield data
+
+    async def _read_entries(self) -> list[Entry]:
+        """What comes next in the log; a database that is away for a moment ends no stream."""
+        for seconds in RETRY_SECONDS:
+            try:
+                return await unit(log.read, self.session_id, self._seq)
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("the log could not be read, trying again: %s", error)
+                await asyncio.sleep(seconds)
+        return await unit(log.read, self.session_id, self._seq)
 
     def _encode(self, entries: list[Entry]) -> list[bytes]:
         pack = _Pack()

@@ -15,7 +15,7 @@ from functools import cache, partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 from django.conf import settings
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,7 +82,21 @@ def _settle(result: asyncio.Future[Any], value: Any, problem: BaseException | No
 def _run_and_release(call: Callable[[], T]) -> T:
     try:
         return call()
+    except (OperationalError, InterfaceError):
+        _drop_dead_connections()
+        raise
     finally:
         for connection in connections.all(initialized_only=True):
             if not connection.in_atomic_block:
                 connection.close()
+
+
+def _drop_dead_connections() -> None:
+    """Look at what else is in the pools: one dead connection is seldom alone.
+
+    Otherwise each of them would fail one unit more, long after the database is back.
+    """
+    for connection in connections.all(initialized_only=True):
+        pool = getattr(connection, "pool", None)
+        if pool is not None:
+            pool.check()
