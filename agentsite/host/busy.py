@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agentsite.engine.messages import TextPart
 from agentsite.host.bodies import ChatBody
 from agentsite.host.errors import Refusal, session_not_found
 from agentsite.host.interest import OneRun, Steered
@@ -89,11 +90,12 @@ async def _answer(
     """A chat message that answers what the run waits for; `after` is a number before the answer."""
     new = wanted.new
     said = DECISION.fullmatch(body.text)
-    message = msgspec.to_builtins(new.message)
+    words = tuple(part for part in new.message.parts if isinstance(part, TextPart))
+    message = msgspec.to_builtins(msgspec.structs.replace(new.message, parts=words))
     if said is not None and any(row.pk == said[2] for row in pending):
         answer = Answer(approved=said[1] == "approve", message=message)
         interaction_id = said[2]
-    elif len(pending) == 1 and pending[0].kind == Interaction.Kind.ASK_CHOICE:
+    elif words and len(pending) == 1 and pending[0].kind == Interaction.Kind.ASK_CHOICE:
         answer = Answer(approved=True, answers=body.text, message=message)
         interaction_id = pending[0].pk
     else:

@@ -106,6 +106,10 @@ class Conversation:
         else:
             self._history.append(item)
 
+    def add_images(self, images: Mapping[str, ImagePart]) -> None:
+        """Stored images that a message brings which joins the run."""
+        self._images.update(images)
+
     def message_ids_of_run(self) -> tuple[str, ...]:
         """Ids of all this run's messages, as clients know them, summaries too."""
         return tuple(self._message_ids)

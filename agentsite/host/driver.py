@@ -34,10 +34,12 @@ from agentsite.host.calls import Calls
 from agentsite.host.compaction import Summary, compact
 from agentsite.host.conversation import Conversation
 from agentsite.host.journal import Journal, RunLog
+from agentsite.host.lifecycle import load_images
 from agentsite.host.step import Step
 from agentsite.rows.units import unit
 from sessions_app import actions, interactions, leases, queue
 from sessions_app.actions import RunRef
+from sessions_app.history import Remembered
 from sessions_app.interactions import GivenAnswer
 from sessions_app.metering import FinishedCall, record_model_call
 
@@ -246,7 +248,11 @@ class Driver:
         if not self.steered:
             return
         self.steered = False
-        for run_id, message in await unit(queue.list_steering, self.ref.session_id):
+        session_id = self.ref.session_id
+        waiting = await unit(queue.list_steering, session_id)
+        said = tuple(Remembered(0, message) for _, message in waiting)
+        self.conversation.add_images(await unit(load_images, session_id, said))
+        for run_id, message in waiting:
             self.join(message)
             self.step.write(queue.absorb, run_id, self.ref.run_id)
 
