@@ -15,6 +15,7 @@ import msgspec
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 
 from agentsite.engine.deltas import Usage
 from agentsite.engine.events import Entry, Init
@@ -169,13 +170,19 @@ class RunRef(msgspec.Struct, frozen=True):
     scope_id: str
 
 
+HELD = "id = %s AND attempt = %s AND status IN ('running', 'waiting')"
+"""A run of ours: its id and attempt are the values."""
+
+
 def save_state(ref: RunRef, state: RunState, last_seq: int) -> None:
     """Store where the run stands. Raises `LeaseLost`."""
-    updated = Run.objects.filter(pk=ref.run_id, attempt=ref.attempt, status__in=Run.LIVE).update(
-        state=msgspec.to_builtins(state), turns=state.turn, last_seq=last_seq
+    together = Together()
+    together.say(
+        f"UPDATE sessions_app_run SET state = %s, turns = %s, last_seq = %s WHERE {HELD}",  # noqa: S608
+        [_to_json(state), state.turn, last_seq, ref.run_id, ref.attempt],
+        LeaseLost(ref.run_id),
     )
-    if not updated:
-        raise LeaseLost(ref.run_id)
+    together.send()
 
 
 class NewCall(msgspec.Struct, frozen=True):
@@ -199,7 +206,7 @@ def record_message(
     covers_until: int | None = None,
 ) -> None:
     """Append one message of the run (with the calls it asks for) to the history."""
-    Message(
+    row = Message(
         id=message.id,
         session_id=ref.session_id,
         run_id=ref.run_id,
@@ -211,8 +218,8 @@ def record_message(
         partial=partial,
         covers_until=covers_until,
         created_at=to_moment(at),
-    ).save(force_insert=True)
-    ToolCall.objects.bulk_create(
+    )
+    asked = [
         ToolCall(
             id=call.id,
             session_id=ref.session_id,
@@ -230,10 +237,16 @@ def record_message(
             internal=call.internal,
         )
         for place, call in enumerate(calls)
+    ]
+    together = Together()
+    for new in (row, *asked):
+        together.insert(new)
+    together.say(
+        "UPDATE sessions_app_session SET message_count = message_count + 1,"
+        " updated_at = statement_timestamp() WHERE id = %s",
+        [ref.session_id],
     )
-    Session.objects.filter(pk=ref.session_id).update(
-        message_count=F("message_count") + 1, updated_at=Now()
-    )
+    together.send()
 
 
 def start_calls(ref: RunRef, call_ids: tuple[str, ...]) -> None:
@@ -289,24 +302,33 @@ def remove_messages(ref: RunRef) -> None:
 
 def finish_run(ref: RunRef, state: RunState, last_seq: int, error: dict[str, Any] | None) -> None:
     """End the run; its unused numbers go back. After its last event, in the same transaction."""
-    updated = Run.objects.filter(pk=ref.run_id, attempt=ref.attempt, status__in=Run.LIVE).update(
-        status=Run.Status.DONE,
-        state=msgspec.to_builtins(state),
-        turns=state.turn,
-        reason=state.reason or "",
-        error=error,
-        last_seq=last_seq,
-        ended_at=Now(),
-        lease_until=None,
+    together = Together()
+    together.say(
+        "UPDATE sessions_app_run SET status = 'done', state = %s, turns = %s, reason = %s,"  # noqa: S608
+        " error = %s, last_seq = %s, ended_at = statement_timestamp(), lease_until = NULL"
+        f" WHERE {HELD}",
+        [
+            _to_json(state),
+            state.turn,
+            state.reason or "",
+            error and Jsonb(error),
+            last_seq,
+            ref.run_id,
+            ref.attempt,
+        ],
+        LeaseLost(ref.run_id),
     )
-    if not updated:
-        raise LeaseLost(ref.run_id)
-    Session.objects.filter(pk=ref.session_id).update(
-        status=Session.Status.ACTIVE,
-        reserved_seq=last_seq,
-        updated_at=Now(),
-        last_message_at=Now(),
+    together.say(
+        "UPDATE sessions_app_session SET status = 'active', reserved_seq = %s,"
+        " updated_at = statement_timestamp(), last_message_at = statement_timestamp()"
+        " WHERE id = %s",
+        [last_seq, ref.session_id],
     )
+    together.send()
+
+
+def _to_json(state: RunState) -> Jsonb:
+    return Jsonb(state, dumps=msgspec.json.encode)
 
 
 def to_moment(at: int) -> dt.datetime:

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 from django.db import transaction
-from django.db.models import F
 
 from agentsite.engine.deltas import Usage
+from agentsite.rows.together import Together
 from sessions_app.actions import RunRef
-from sessions_app.models import ModelCall, Run, Session
+from sessions_app.models import ModelCall
 
 
 class FinishedCall(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class FinishedCall(msgspec.Struct, frozen=True):
 
 def record_model_call(ref: RunRef, call: FinishedCall) -> None:
     """Write the metering row and add it to the sums of its run and session."""
-    ModelCall.objects.create(
+    row = ModelCall(
         session_id=ref.session_id,
         run_id=ref.run_id,
         agent=call.agent,
@@ -51,16 +51,21 @@ def record_model_call(ref: RunRef, call: FinishedCall) -> None:
         error=call.error,
         **msgspec.to_builtins(call.usage),
     )
-    sums: dict[str, Any] = {
-        name: F(name) + amount for name, amount in msgspec.to_builtins(call.usage).items() if amount
-    }
+    sums = {name: amount for name, amount in msgspec.to_builtins(call.usage).items() if amount}
+    if call.cost_micros:
+        sums["cost_micros"] = call.cost_micros
+    changes = [f"{name} = {name} + %s" for name in sums]
     if call.cost_micros is None:
-        sums["cost_known"] = False
-    elif call.cost_micros:
-        sums["cost_micros"] = F("cost_micros") + call.cost_micros
-    if sums:
-        Session.objects.filter(pk=ref.session_id).update(**sums)
-        Run.objects.filter(pk=ref.run_id).update(**sums)
+        changes.append("cost_known = false")
+    together = Together()
+    together.insert(row)
+    if changes:
+        for table, key in (("session", ref.session_id), ("run", ref.run_id)):
+            together.say(
+                f"UPDATE sessions_app_{table} SET {', '.join(changes)} WHERE id = %s",  # noqa: S608
+                [*sums.values(), key],
+            )
+    together.send()
 
 
 def record_calls(ref: RunRef, rows: list[FinishedCall]) -> None:

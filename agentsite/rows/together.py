@@ -8,30 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg
 from django.db import connection, models
 from django.db.models.expressions import DatabaseDefault
 
 
+class Statement(NamedTuple):
+    """What is sent, and what to raise when it changes no row."""
+
+    sql: str
+    values: Sequence[Any]
+    refusal: Exception | None
+
+
 class Together:
     """Collects statements; `send` does them. No results: what must be read is asked apart."""
 
     def __init__(self) -> None:
-        self._statements: list[tuple[str, Sequence[Any]]] = []
+        self._statements: list[Statement] = []
 
-    def say(self, sql: str, values: Sequence[Any]) -> None:
-        """Add a statement; its values are bound on the server."""
-        self._statements.append((sql, values))
+    def say(self, sql: str, values: Sequence[Any], refusal: Exception | None = None) -> None:
+        """Add a statement; its values are bound on the server.
+
+        `refusal` is raised when it changes nothing. That needs a transaction around it, which
+        undoes the others.
+        """
+        self._statements.append(Statement(sql, values, refusal))
 
     def insert(self, row: models.Model) -> None:
-        """Add the insert of a row whose key is known."""
+        """Add the insert of a row; its key is known, or made by the database."""
         columns: list[str] = []
         values: list[Any] = []
         for field in row._meta.concrete_fields:
             value = field.pre_save(row, add=True)
-            if not isinstance(value, DatabaseDefault):
+            made_there = isinstance(field, models.AutoField) or isinstance(value, DatabaseDefault)
+            if not made_there:
                 columns.append(field.column)
                 values.append(field.get_db_prep_save(value, connection))
         self.say(_insertion(row._meta.db_table, tuple(columns)), values)
@@ -40,7 +53,7 @@ class Together:
         """Do all, in order, inside the transaction that is open or in one of their own.
 
         The latter because the server takes what comes up to the end of a pipeline as one.
-        Raises Django's database errors; then nothing was written.
+        Raises Django's database errors, or a refusal; then nothing was written.
         """
         if not self._statements:
             return
@@ -49,18 +62,27 @@ class Together:
             self._send(cast("psycopg.Connection[Any]", connection.connection))
 
     def _send(self, raw: psycopg.Connection[Any]) -> None:
-        refused: psycopg.Error | None = None
+        failed: psycopg.Error | None = None
+        counts: list[tuple[psycopg.Cursor[Any], Exception]] = []
+        plain = psycopg.Cursor(raw)
         try:
-            with raw.pipeline(), psycopg.Cursor(raw) as cursor:
+            with raw.pipeline():
                 try:
-                    for sql, values in self._statements:
+                    for sql, values, refusal in self._statements:
+                        cursor = plain
+                        if refusal is not None:
+                            cursor = psycopg.Cursor(raw)
+                            counts.append((cursor, refusal))
                         cursor.execute(cast("Any", sql), values, prepare=True)
                 except psycopg.Error as error:
-                    refused = error  # the pipeline has to be left in order, and only then raised
+                    failed = error  # the pipeline has to be left in order, and only then raised
         except psycopg.Error as error:
-            raise refused or error from None
-        if refused is not None:
-            raise refused
+            raise failed or error from None
+        if failed is not None:
+            raise failed
+        for cursor, refusal in counts:
+            if cursor.rowcount == 0:
+                raise refusal
 
 
 @lru_cache(maxsize=128)
