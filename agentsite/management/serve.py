@@ -6,6 +6,8 @@ after uvicorn's own shutdown, as it would do, because our clean-up comes after t
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -22,6 +24,9 @@ GRACE_IN_TERMINAL = 2
 """Seconds that open answers get after Ctrl-C."""
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep the event loop from going on (Python's default is 5 ms)."""
+MEMORY_OPTIONS = ((-3, 1024 * 1024), (-8, 2))
+"""glibc: what is larger than a megabyte goes back to the system at once (M_MMAP_THRESHOLD), and
+all threads share two heaps (M_ARENA_MAX). Memory stays what it was after large messages."""
 COLLECT_AFTER = (20_000, 20, 20)
 """Thresholds of the garbage collector: deltas are many, and none of them is part of a cycle."""
 
@@ -64,6 +69,10 @@ def settle_down() -> None:
     if not settings.DEBUG:
         request_started.disconnect(reset_queries)
         request_started.disconnect(close_old_connections)
+    with contextlib.suppress(AttributeError, OSError):  # another C library has other ways
+        c_library = ctypes.CDLL(None)
+        for option, value in MEMORY_OPTIONS:
+            c_library.mallopt(option, value)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*COLLECT_AFTER)
     gc.collect()
