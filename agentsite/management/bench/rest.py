@@ -18,7 +18,7 @@ from agentsite.management.bench.streams import name_row
 
 FLAT_DELTAS = 120_000
 """Deltas of all streams together, unless each would get too few."""
-LEAST_EACH = 500
+LEAST_EACH = 2000
 FLAT_CHARS = 20
 AT_ONCE = 20
 POOL = 8
