@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Lab, plan
+from tests.gates import Gates
+from tests.lab import Lab, call, plan
 from tests.requirements import requirement
 from tests.wire_client import Client
 
@@ -77,3 +78,24 @@ async def test_addresses_of_pictures_are_passed_on(client: Client, lab: Lab, age
 async def test_a_picture_alone_is_a_message(client: Client) -> None:
     answer = await client.say([part(type="base64", mediaType="image/png", data=DATA)])
     assert answer["reason"] == "model_stop"
+
+
+@requirement("http.images", "runs.busy-enqueue")
+@pytest.mark.parametrize("mode", ["enqueue", "steer", "interrupt"])
+async def test_pictures_of_messages_that_wait_reach_the_model(
+    client: Client, lab: Lab, gates: Gates, mode: str
+) -> None:
+    word = f"waiting-picture-{mode}"
+    message = plan({"text": "Busy. ", "tools": [call("gate", port=gates.port)]}, {"text": "Done."})
+    async with client.stream(message) as stream:
+        gate = await gates.next()
+        await stream.event("tool_call_start")
+        images = [{"mimeType": "image/png", "data": DATA}]
+        more = {"onBusy": mode, "images": images}
+        async with client.stream(word, stream.session_id, **more) as later:
+            if mode == "enqueue":
+                await later.event("init")
+            gate.open()
+            await later.to_end()
+        await stream.to_end()
+    assert any(DATA in json.dumps(asked.body) for asked in lab.fake.requests(word))

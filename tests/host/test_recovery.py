@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import aiohttp
 
@@ -68,6 +69,12 @@ async def test_runs_of_a_killed_process_go_on_elsewhere_or_are_ended(
     assert resumed.id is not None and resumed.id > stream.last_id
     await assert_whole(survivor, crash_lab, stream, rest)
     assert count_attempts(crash_lab, stream.run_id) == (2, 1)
+    rest_of_run = rest.frames[: rest.events.index("done") + 1]
+    for void in (resumed.data["discardFrom"], stream.last_id, resumed.id - 1):
+        behind = await read_to_done(survivor, stream.session_id, void)
+        assert text_of(behind.frames) == text_of(rest.frames)
+        ends = behind.frames.index(behind.all("done")[0]) + 1
+        assert behind.frames[:ends][-len(rest_of_run) :] == rest_of_run
     ended = await read_to_done(survivor, fragile.session_id, fragile.last_id)
     assert ended.reason == "error"
     assert ended.all("error")[0].data["code"] == "interrupted"
@@ -179,3 +186,32 @@ def wait_for_death(servers: list[Server]) -> None:
     dead = [server for server in servers if server.process.poll() is not None]
     for server in dead[:1]:
         servers.remove(server)
+
+
+@requirement("http.follow", "runs.resume")
+async def test_lost_database_connections_lose_no_event(
+    crash_lab: Lab, victim: Server, doomed: Client, survivor: Client
+) -> None:
+    async with (
+        doomed.stream(plan({**SPOKEN, "deltas": 100})) as stream,
+        AsyncExitStack() as stack,
+    ):
+        await stream.event("text_delta")
+        viewers = [
+            await stack.enter_async_context(reader.follow(stream.session_id))
+            for reader in (doomed, survivor)
+        ]
+        for _ in range(3):
+            seen = len(stream.frames)
+            await stream.until(lambda stream, seen=seen: len(stream.frames) >= seen + 15)
+            crash_lab.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        await stream.to_end(LONG)
+        for viewer in viewers:
+            await viewer.until(lambda viewer: "done" in viewer.events, LONG)
+            assert viewer.raw.startswith(stream.raw)
+    assert stream.reason == "model_stop"
+    assert count_attempts(crash_lab, stream.run_id) == (1, 0)
+    await assert_whole(survivor, crash_lab, stream, None)
