@@ -29,7 +29,7 @@ GAP = 0.01
 
 async def measure_flat_out(stack: Stack, figures: Figures, count: int, share: float) -> None:
     """`count` streams without a pace; `share` scales the number of deltas."""
-    each = max(LEAST_EACH, int(FLAT_DELTAS * share / count))
+    each = int(max(LEAST_EACH, FLAT_DELTAS / count) * share)
     plan = Plan(deltas=each, chars=FLAT_CHARS)
     costs = Costs(stack)
     before = costs.spent()

@@ -78,7 +78,9 @@ class Stack:
         subprocess.run(command, env=self._environment(), check=True)
 
     def start_server(self) -> None:
-        """Start a fresh web process and wait until it serves."""
+        """Start the web process, if there is none, and wait until it serves."""
+        if self._server is not None:
+            return
         listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
         signs, given = os.pipe()
         self._server = subprocess.Popen(

@@ -22,9 +22,14 @@ SHORT = Plan(deltas=2)
 
 async def measure_alone(stack: Stack, figures: Figures, seconds: float) -> None:
     """A newcomer with nobody beside it."""
-    await _probe(stack, seconds=0, least=WARM_UP)
+    await warm_up(stack)
     through, direct = await _probe(stack, seconds)
     _note_first(figures, "alone", through, direct)
+
+
+async def warm_up(stack: Stack) -> None:
+    """Let a fresh server fill its pools."""
+    await _probe(stack, seconds=0, least=WARM_UP)
 
 
 async def measure_real_time(stack: Stack, figures: Figures, count: int, seconds: float) -> None:

@@ -41,6 +41,8 @@ class Sizes(msgspec.Struct, frozen=True):
     sessions: tuple[int, int] = (200, 2000)
     idle: int = 500
     flat_share: float = 1.0
+    afresh: bool = True
+    """Each subject with a server of its own."""
 
 
 class Command(BaseCommand):
@@ -63,7 +65,7 @@ class Command(BaseCommand):
         if given["quick"]:
             sizes = msgspec.structs.replace(
                 sizes, streams=(1, 10), seconds=1.0, runs=1, sessions=(20, 60), idle=50,
-                flat_share=0.05,
+                flat_share=0.05, afresh=False,
             )  # fmt: skip
         chosen = {name: given[name] for name in ("seconds", "runs") if given[name] is not None}
         if given["streams"]:
@@ -84,25 +86,14 @@ class Command(BaseCommand):
 
 
 def measure(stack: Stack, figures: Figures, sizes: Sizes) -> None:
-    """One run of everything that is wanted, each subject with a fresh server."""
-    if "streams" in sizes.only:
-        stack.start_server()
-        uvloop.run(measure_streams(stack, figures, sizes))
-        stack.stop_server()
-    if "flat" in sizes.only:
-        stack.start_server()
-        for count in sizes.streams:
-            uvloop.run(rest.measure_flat_out(stack, figures, count, sizes.flat_share))
-        stack.stop_server()
-    if "memory" in sizes.only:
-        stack.start_server()
-        uvloop.run(rest.measure_sessions(stack, figures, sizes.sessions))
-        stack.stop_server()
-    if "idle" in sizes.only:
-        stack.start_server()
-        uvloop.run(rest.measure_open(stack, figures, max(sizes.idle * 2 // 5, 1), sizes.seconds))
-        uvloop.run(rest.measure_idle(stack, figures, sizes.idle, sizes.seconds))
-        stack.stop_server()
+    """One run of everything that is wanted, each subject with a fresh server if time allows."""
+    for subject, take in MEASURES.items():
+        if subject in sizes.only:
+            stack.start_server()
+            uvloop.run(take(stack, figures, sizes))
+            if sizes.afresh:
+                stack.stop_server()
+    stack.stop_server()
 
 
 async def measure_streams(stack: Stack, figures: Figures, sizes: Sizes) -> None:
@@ -110,6 +101,32 @@ async def measure_streams(stack: Stack, figures: Figures, sizes: Sizes) -> None:
     await streams.measure_alone(stack, figures, sizes.seconds)
     for count in sizes.streams:
         await streams.measure_real_time(stack, figures, count, sizes.seconds)
+
+
+async def measure_flat(stack: Stack, figures: Figures, sizes: Sizes) -> None:
+    """Full speed, from few streams to many."""
+    await streams.warm_up(stack)
+    for count in sizes.streams:
+        await rest.measure_flat_out(stack, figures, count, sizes.flat_share)
+
+
+async def measure_memory(stack: Stack, figures: Figures, sizes: Sizes) -> None:
+    """Memory after few and after many sessions."""
+    await rest.measure_sessions(stack, figures, sizes.sessions)
+
+
+async def measure_idle(stack: Stack, figures: Figures, sizes: Sizes) -> None:
+    """Connections of open streams, and others beside idle ones."""
+    await rest.measure_open(stack, figures, max(sizes.idle * 2 // 5, 1), sizes.seconds)
+    await rest.measure_idle(stack, figures, sizes.idle, sizes.seconds)
+
+
+MEASURES = {
+    "streams": measure_streams,
+    "flat": measure_flat,
+    "memory": measure_memory,
+    "idle": measure_idle,
+}
 
 
 def describe(stack: Stack) -> str:
