@@ -48,10 +48,13 @@ class Source(NamedTuple):
     """Where the ids of all documents that meet some conditions come from, by index."""
 
     sql: Sql
-    """`SELECT … AS document_id`; a LIMIT may follow, or is a parameter already."""
-    path: str
+    """`SELECT … AS document_id`; a LIMIT may follow, or is the last parameter already."""
+    covers: tuple[Condition, ...]
+    """The conditions that its documents meet."""
     limited: bool = False
     """It takes its limit as its last parameter."""
+    searches: bool = False
+    """Its documents have the words that are searched."""
 
     def first(self, most: int | None) -> Sql:
         """At most so many of the ids."""
@@ -60,57 +63,74 @@ class Source(NamedTuple):
         return self.sql if most is None else self.sql + Sql("LIMIT %s", (most,))
 
 
-def partition(place: Place, alias: str = "d") -> Sql:
+def partition(place: Place) -> Sql:
     """The documents of a store in its scope that have not expired."""
-    text = "{0}.scope_id = %s AND {0}.agent = %s AND {0}.store = %s AND " + LIVE
-    return Sql(text.format(alias), (place.scope_id, place.agent, place.name))
+    text = "d.scope_id = %s AND d.agent = %s AND d.store = %s AND " + LIVE.format("d")
+    return Sql(text, (place.scope_id, place.agent, place.name))
 
 
 def everything(place: Place) -> Source:
     """The whole store as a source."""
     ids = Sql(f"SELECT d.id AS document_id FROM {TABLE} d WHERE")  # noqa: S608 - constants
-    return Source(ids + partition(place), "")
+    return Source(ids + partition(place), ())
 
 
-def slot(place: Place, path: str, alias: str = "v") -> Sql:
-    """The rows of one path in the side table."""
-    text = "{0}.scope_id = %s AND {0}.slot = stores_slot(%s, %s, %s)"
-    return Sql(text.format(alias), (place.scope_id, place.agent, place.name, path))
+def slot(place: Place, path: str) -> Sql:
+    """The rows `v` of one path in the side table."""
+    text = "v.scope_id = %s AND v.slot = stores_slot(%s, %s, %s)"
+    return Sql(text, (place.scope_id, place.agent, place.name, path))
 
 
 def sources(place: Place, conditions: Iterable[Condition]) -> list[Source]:
     """One source for each path, and each `$contains`, that an index serves."""
-    bounds: dict[tuple[str, Kind], list[Sql]] = {}
+    paths: dict[str, list[Condition]] = {}
     found: list[Source] = []
     for condition in conditions:
         if condition.listed:
             found.append(_containing(place, condition))
-        elif condition.kind is not None and (bound := indexed(condition)) is not None:
-            bounds.setdefault((condition.path, condition.kind), []).append(bound)
-    for (path, _), pieces in bounds.items():
+        elif indexed(condition) is not None:
+            paths.setdefault(condition.path, []).append(condition)
+    for path, covered in paths.items():
         head = Sql("SELECT v.document_id FROM stores_app_documentvalue v WHERE")
-        conditions_ = join("AND", [slot(place, path), *pieces, Sql(LIVE.format("v"))])
-        found.append(Source(head + conditions_, path))
+        told = _bounds(place, path, covered) + "AND" + Sql(LIVE.format("v"))
+        found.append(Source(head + told, tuple(covered)))
     return found
+
+
+def _bounds(place: Place, path: str, covered: Iterable[Condition]) -> Sql:
+    bounds = (bound for each in covered if (bound := indexed(each)) is not None)
+    return join("AND", [slot(place, path), *bounds])
+
+
+def check(place: Place, source: Source, alias: str) -> Sql:
+    """The join that leaves of documents `f` those that a source of values covers.
+
+    One look into an index per document: `OFFSET 0` keeps the planner, whose statistics know
+    no single store, from reading all that the source covers instead.
+    """
+    head = Sql("JOIN LATERAL (SELECT 1 FROM stores_app_documentvalue v WHERE")
+    told = _bounds(place, source.covers[0].path, source.covers)
+    return head + "v.document_id = f.document_id AND" + told + f"OFFSET 0) {alias} ON true"
 
 
 def _containing(place: Place, condition: Condition) -> Source:
     params = (place.agent, place.name, place.spec.shared, condition.path, to_json(condition.value))
     text = "SELECT f AS document_id FROM stores_containing(%s, %s, %s, %s, %s::jsonb, %s) f"
-    return Source(Sql(text, (*params, None)), condition.path, limited=True)
+    return Source(Sql(text, (*params, None)), (condition,), limited=True)
 
 
 def matching(place: Place, words: str) -> Source:
-    """Documents that a full text search finds, with their `rank`."""
-    text = "SELECT f.document_id, f.rank FROM stores_matching(%s, %s, %s, %s, %s) f"
-    return Source(Sql(text, (place.agent, place.name, place.spec.shared, words, None)), "", True)
+    """Documents that a full text search finds."""
+    text = "SELECT f AS document_id FROM stores_matching(%s, %s, %s, %s, %s) f"
+    params = (place.agent, place.name, place.spec.shared, words, None)
+    return Source(Sql(text, params), (), limited=True, searches=True)
 
 
-def indexed(condition: Condition, alias: str = "v") -> Sql | None:
+def indexed(condition: Condition) -> Sql | None:
     """The comparison on the side table; None when only the document itself can tell."""
     if condition.kind is None or condition.operator == "$contains":
         return None
-    column = f"{alias}.{COLUMN[condition.kind]}"
+    column = f"v.{COLUMN[condition.kind]}"
     if condition.operator == "$exists":
         return Sql(f"{column} IS NOT NULL") if condition.value else None
     values = condition.value if condition.operator == "$in" else [condition.value]

@@ -18,6 +18,7 @@ from stores_app.compiling import (
     TABLE,
     Source,
     Sql,
+    check,
     everything,
     indexed,
     join,
@@ -29,7 +30,7 @@ from stores_app.compiling import (
 from stores_app.conditions import Condition, read_filter, undeclared
 from stores_app.errors import BadQuery, SlowQuery
 from stores_app.places import COLUMNS, WIDTH, Place, Read, read_row
-from stores_app.sorting import Cursor, Order
+from stores_app.sorting import Cursor, Order, value_of
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 500
@@ -157,139 +158,143 @@ class _Listing:
         self.sources = sources(place, query.conditions)
         if query.words:
             self.sources.append(matching(place, query.words))
-        self.predicates = [predicate(condition) for condition in query.conditions]
-        if query.words:
-            found = Sql("d.words @@ websearch_to_tsquery('simple', %s)", (query.words,))
-            self.predicates.append(found)
         self.skipped = query.offset or (query.after.place if query.after else 0)
         self.after = query.after if self.order.kind is not None else None
+        self.window = Sql("LIMIT %s OFFSET %s", (query.limit + 1, self.skipped))
 
     def read(self, notes: list[str]) -> Page:
-        best, met = self._probe()
-        if best is not None and met <= self.limits.few:
-            rows, total, exact = self._read_few(best), None, True
-            if len(rows) <= self.query.limit and not self.skipped and self.after is None:
-                total = len(rows)
-            if total is None:
-                total = self._count_few(best)
+        best, ids = self._probe()
+        if best is not None and len(ids) <= self.limits.few:
+            ids = self._narrow(best, ids)
+            rows, total, exact = self._read_few(ids), len(ids), True
         else:
             rows = self._read_many()
             total, exact = self._count_many(best)
         return self._page(rows, total, exact, notes)
 
-    def _probe(self) -> tuple[Source | None, int]:
-        """The source that meets the fewest documents, and how many, up to one more than few."""
+    def _filter(self, beyond: Source | None = None) -> tuple[Sql, Sql]:
+        """Joins and conditions that leave of ids `f.document_id` those that the question means.
+
+        `beyond` a source, what it does not promise. Documents are fetched only for what no
+        value in the side table can tell.
+        """
+        joins, covered = Sql(""), list(beyond.covers if beyond else ())
+        for number, source in enumerate(self.sources):
+            if source is not beyond and not source.limited:
+                joins = joins + check(self.place, source, f"v{number}")
+                covered += source.covers
+        told = [predicate(each) for each in self.query.conditions if each not in covered]
+        if self.query.words and not (beyond and beyond.searches):
+            text = "d.words @@ websearch_to_tsquery('simple', %s)"
+            told.append(Sql(text, (self.query.words,)))
+        if told:
+            joins = joins + f"JOIN {TABLE} d ON d.id = f.document_id"
+            told.append(partition(self.place))
+        return joins, join("AND", [Sql("true"), *told])
+
+    # ---- few documents ------------------------------------------------------------------
+
+    def _probe(self) -> tuple[Source | None, list[int]]:
+        """The source that meets the fewest documents, and their ids up to one more than few."""
         if not self.sources:
-            return None, 0
-        counts = join(
-            ",",
-            (
-                Sql("(SELECT count(*) FROM (") + source.first(self.limits.few + 1) + ") x)"  # noqa: S608 - constants
-                for source in self.sources
-            ),
+            return None, []
+        most = self.limits.few + 1
+        arrays = (
+            Sql("ARRAY(SELECT x.document_id FROM (") + each.first(most) + ") x)"  # noqa: S608 - constants
+            for each in self.sources
         )
-        found = _fetch(Sql("SELECT") + counts)[0]
-        met = min(found)
-        return self.sources[found.index(met)], met
+        found = _fetch(Sql("SELECT") + join(",", arrays))[0]
+        place = min(range(len(found)), key=lambda number: len(found[number]))
+        return self.sources[place], found[place]
 
-    def _conditions(self, predicates: list[Sql]) -> Sql:
-        return join("AND", [partition(self.place), *predicates])
+    def _narrow(self, best: Source, ids: list[int]) -> list[int]:
+        """Those that meet the other conditions, too."""
+        joins, told = self._filter(beyond=best)
+        if not joins.text or not ids:
+            return ids
+        met = Sql("SELECT f.document_id FROM unnest(%s::bigint[]) f(document_id)", (ids,))
+        return [row[0] for row in _fetch(met + joins + "WHERE" + told)]
 
-    def _select(self, source: Sql, conditions: Sql) -> Sql:
-        """Documents with the value of the order beside them."""
-        value = sorting.value_of(self.order) if self.order.kind is not None else "NULL"
-        sql = Sql(f"SELECT {COLUMNS}, {value} FROM") + source
-        sql = sql + sorting.beside(self.place, self.order) + "WHERE" + conditions
+    def _read_few(self, ids: list[int]) -> list[tuple[Any, ...]]:
+        if value_of(self.order) != "s.value":
+            return self._read(Sql(f"{TABLE} d"), [Sql("d.id = ANY(%s)", (ids,))])
+        # The side table alone decides which documents are worth being fetched.
+        met = Sql("SELECT f.document_id, s.value FROM unnest(%s::bigint[]) f(document_id)", (ids,))
+        met = met + sorting.beside(self.place, self.order, "f.document_id")
         if self.after is not None:
-            sql = sql + "AND" + sorting.go_on(self.order, self.after)
-        window = Sql("LIMIT %s OFFSET %s", (self.query.limit + 1, self.skipped))
-        return sql + sorting.arrange(self.order) + window
+            met = met + "WHERE" + sorting.go_on(self.order, self.after, "f.document_id")
+        return self._fetch_all(met + sorting.arrange(self.order, document="f.document_id"))
 
-    def _few(self, best: Source) -> Sql:
-        ids = Sql("(") + best.first(self.limits.few + 1) + ") f"
-        return ids + f"JOIN {TABLE} d ON d.id = f.document_id" + self._rank("f", best)
+    def _fetch_all(self, ordered: Sql) -> list[tuple[Any, ...]]:
+        """The documents of a page, from `document_id, value` of all in order."""
+        sql = Sql(f"SELECT {COLUMNS}, s.value FROM (") + ordered + self.window  # noqa: S608 - constants
+        sql = sql + f") s JOIN {TABLE} d ON d.id = s.document_id WHERE" + partition(self.place)
+        word = self.order.word
+        return _fetch(sql + f"ORDER BY (s.value IS NULL), s.value {word}, d.id {word}")
 
-    def _rank(self, alias: str, best: Source) -> str | Sql:
-        """The ranks of a search, where the order is theirs."""
-        if self.order.path != "$rank":
-            return ""
-        ranked = matching(self.place, self.query.words)
-        return Sql("JOIN (") + ranked.first(None) + ") m ON m.document_id = d.id"
+    def _read(self, source: Sql, predicates: list[Sql]) -> list[tuple[Any, ...]]:
+        """A page of documents `d` of a source, with the value of the order beside them."""
+        sql = Sql(f"SELECT {COLUMNS}, {value_of(self.order)} FROM") + source
+        sql = sql + sorting.beside(self.place, self.order)
+        if self.after is not None:
+            predicates = [*predicates, sorting.go_on(self.order, self.after)]
+        sql = sql + "WHERE" + join("AND", [partition(self.place), *predicates])
+        return _fetch(sql + sorting.arrange(self.order, self.query.words) + self.window)
 
-    def _read_few(self, best: Source) -> list[tuple[Any, ...]]:
-        return _fetch(self._select(self._few(best), self._conditions(self.predicates)))
-
-    def _count_few(self, best: Source) -> int:
-        ids = Sql("SELECT 1 FROM") + self._few(best) + "WHERE" + self._conditions(self.predicates)
-        return _count(ids)
+    # ---- many ---------------------------------------------------------------------------
 
     def _read_many(self) -> list[tuple[Any, ...]]:
-        wanted = self.query.limit + 1
         if self.order.kind is not None and (self.after is None or self.after.value is not None):
             rows = self._walk()
-            if len(rows) == wanted:
+            if len(rows) > self.query.limit:
                 return rows
         return self._read_whole()
 
     def _walk(self) -> list[tuple[Any, ...]]:
         """Look at the first documents along the order's index; fewer rows prove nothing."""
-        last = self.query.limit + 1 + self.skipped
         bounds = [
             bound
-            for condition in self.query.conditions
-            if condition.path == self.order.path and (bound := indexed(condition)) is not None
+            for each in self.query.conditions
+            if each.path == self.order.path and (bound := indexed(each)) is not None
         ]
-        most = last + self.limits.walk if self.predicates else last
+        joins, told = self._filter()
+        most = self.query.limit + 1 + self.skipped + (self.limits.walk if joins.text else 0)
         way = sorting.walk(self.place, self.order, bounds, self.after, most)
-        sql = Sql(f"SELECT {COLUMNS}, c.value FROM (") + way  # noqa: S608 - constants
-        sql = sql + f") c JOIN {TABLE} d ON d.id = c.document_id WHERE"
-        sql = sql + self._conditions(self.predicates)
+        met = Sql("SELECT f.document_id, f.value FROM (") + way + ") f"  # noqa: S608 - constants
         word = self.order.word
-        window = Sql("LIMIT %s OFFSET %s", (self.query.limit + 1, self.skipped))
-        return _fetch(sql + f"ORDER BY c.value {word}, c.document_id {word}" + window)
+        order = f"ORDER BY f.value {word}, f.document_id {word}"
+        return self._fetch_all(met + joins + "WHERE" + told + order)
 
     def _read_whole(self) -> list[tuple[Any, ...]]:
         """All sources as sets; the database finds the way."""
         met = [
-            Sql("d.id IN (SELECT x.document_id FROM (") + s.first(None) + ") x)"  # noqa: S608 - constants
-            for s in self.sources
+            Sql("d.id IN (SELECT x.document_id FROM (") + each.first(None) + ") x)"  # noqa: S608 - constants
+            for each in self.sources
         ]
-        found = [
-            predicate(condition)
-            for condition in self.query.conditions
-            if not condition.listed and (condition.kind is None or indexed(condition) is None)
-        ]
-        table = Sql(f"{TABLE} d") + self._rank("d", everything(self.place))
-        return _fetch(self._select(table, self._conditions([*met, *found])))
+        covered = [condition for each in self.sources for condition in each.covers]
+        rest = [predicate(each) for each in self.query.conditions if each not in covered]
+        return self._read(Sql(f"{TABLE} d"), [*met, *rest])
 
     def _count_many(self, best: Source | None) -> tuple[int, bool]:
-        if best is None and not self.predicates:
-            total = _count(everything(self.place).first(self.limits.counted + 1))
-            return min(total, self.limits.counted), total <= self.limits.counted
-        if best is not None and self._is_whole(best):
-            total = _count(best.first(self.limits.counted + 1))
-            return min(total, self.limits.counted), total <= self.limits.counted
+        """A total that may be "at least"."""
         source = best or everything(self.place)
-        sql = Sql("WITH f AS MATERIALIZED (") + source.first(self.limits.walk + 1)
+        joins, told = self._filter(beyond=best)
+        if not joins.text:
+            total = _count(source.first(self.limits.counted + 1))
+            return min(total, self.limits.counted), total <= self.limits.counted
+        sql = Sql("WITH f AS MATERIALIZED (") + source.first(self.limits.few + 1)
         sql = sql + ") SELECT (SELECT count(*) FROM f), count(*) FROM f"  # noqa: S608 - constants
-        sql = sql + f"JOIN {TABLE} d ON d.id = f.document_id WHERE"
-        seen, met = _fetch(sql + self._conditions(self.predicates))[0]
-        return int(met), int(seen) <= self.limits.walk
+        seen, met = _fetch(sql + joins + "WHERE" + told)[0]
+        return int(met), int(seen) <= self.limits.few
 
-    def _is_whole(self, source: Source) -> bool:
-        """Whether a source answers every condition by itself."""
-        if source.limited:
-            return len(self.predicates) == 1
-        bounds = [indexed(condition) for condition in self.query.conditions]
-        return len(self.sources) == 1 and not self.query.words and None not in bounds
+    # ---- the page -----------------------------------------------------------------------
 
     def _page(self, rows: list[tuple[Any, ...]], total: int, exact: bool, notes: list[str]) -> Page:
         limit = self.query.limit
         page, more = rows[:limit], len(rows) > limit
         cursor = self._cursor(page[-1]) if more else None
-        seen = self.skipped + len(rows)
         if not exact:
-            total = max(total, seen)
+            total = max(total, self.skipped + len(rows))
         return Page([read_row(row) for row in page], total, exact, cursor, notes)
 
     def _cursor(self, row: tuple[Any, ...]) -> str:

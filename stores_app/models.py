@@ -91,7 +91,7 @@ class DocumentVersion(Stored):
 def _value_index(column: str) -> models.Index:
     return models.Index(
         fields=["scope_id", "slot", column, "document"],
-        include=["expires_at"],
+        include=["expires_at", "shared"],
         condition=models.Q((f"{column}__isnull", False)),
         name=f"value_{column.removesuffix('_value')}",
     )
@@ -104,7 +104,7 @@ class DocumentValue(models.Model):
     which those of JSONB do not. Kept by the trigger `stores_index`.
     """
 
-    pk = models.CompositePrimaryKey("document_id", "slot")
+    pk = models.CompositePrimaryKey("slot", "document_id")
     document = models.ForeignKey(
         Document, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="values"
     )

@@ -101,11 +101,13 @@ def _column(order: Order) -> str:
 
 
 def value_of(order: Order) -> str:
-    """The value that a document `d` is sorted by, where it comes from a table beside it."""
-    return f"d.{OWN[order.path][0]}" if order.path in OWN else "s.value"
+    """What documents `d`, with `beside` them where that is needed, are sorted by."""
+    if order.path in OWN:
+        return f"d.{OWN[order.path][0]}"
+    return "NULL" if order.kind is None else "s.value"
 
 
-def beside(place: Place, order: Order) -> Sql:
+def beside(place: Place, order: Order, document: str = "d.id") -> Sql:
     """The join that brings in `s.value`; nothing for what stands in the document itself."""
     if order.path in OWN or order.kind is None:
         return Sql("")
@@ -114,18 +116,19 @@ def beside(place: Place, order: Order) -> Sql:
         f"LEFT JOIN (SELECT v.document_id, v.{column} AS value FROM stores_app_documentvalue v"  # noqa: S608 - constants
         f" WHERE v.{column} IS NOT NULL AND"
     )
-    return Sql(text) + slot(place, order.path) + ") s ON s.document_id = d.id"
+    return Sql(text) + slot(place, order.path) + f") s ON s.document_id = {document}"
 
 
-def arrange(order: Order) -> Sql:
-    """`ORDER BY` over documents with their values beside them."""
+def arrange(order: Order, words: str = "", document: str = "d.id") -> Sql:
+    """`ORDER BY` over documents with their values beside them; `words` are what is searched."""
     if order.path == "$rank":
-        return Sql("ORDER BY m.rank DESC, d.id DESC")
+        rank = "ORDER BY ts_rank(d.words, websearch_to_tsquery('simple', %s)) DESC, d.id DESC"
+        return Sql(rank, (words,))
     if order.kind is None:
         return _arrange_any(order)
     value = value_of(order)
     nulls = "" if order.path in OWN else f"({value} IS NULL), "
-    return Sql(f"ORDER BY {nulls}{value} {order.word}, d.id {order.word}")
+    return Sql(f"ORDER BY {nulls}{value} {order.word}, {document} {order.word}")
 
 
 def _arrange_any(order: Order) -> Sql:
@@ -138,12 +141,12 @@ def _arrange_any(order: Order) -> Sql:
     )
 
 
-def go_on(order: Order, after: Cursor) -> Sql:
+def go_on(order: Order, after: Cursor, document: str = "d.id") -> Sql:
     """What comes behind the cursor, of documents with their values beside them."""
     value, sign = value_of(order), "<" if order.descending else ">"
     if after.value is None:
-        return Sql(f"({value} IS NULL AND d.id {sign} %s)", (after.id,))
-    behind = Sql(f"({value}, d.id) {sign} (%s, %s)", (after.value, after.id))
+        return Sql(f"({value} IS NULL AND {document} {sign} %s)", (after.id,))
+    behind = Sql(f"({value}, {document}) {sign} (%s, %s)", (after.value, after.id))
     return behind if order.path in OWN else Sql("(") + behind + f"OR {value} IS NULL)"
 
 

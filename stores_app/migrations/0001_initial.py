@@ -100,7 +100,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='DocumentValue',
             fields=[
-                ('pk', models.CompositePrimaryKey('document_id', 'slot', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('pk', models.CompositePrimaryKey('slot', 'document_id', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('slot', models.BigIntegerField()),
                 ('scope_id', models.CharField(blank=True, default='', max_length=200)),
                 ('text_value', models.TextField(blank=True, db_collation='C', null=True)),
@@ -111,7 +111,7 @@ class Migration(migrations.Migration):
                 ('document', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='values', to='stores_app.document')),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('text_value__isnull', False)), fields=['scope_id', 'slot', 'text_value', 'document'], include=('expires_at',), name='value_text'), models.Index(condition=models.Q(('number_value__isnull', False)), fields=['scope_id', 'slot', 'number_value', 'document'], include=('expires_at',), name='value_number'), models.Index(condition=models.Q(('time_value__isnull', False)), fields=['scope_id', 'slot', 'time_value', 'document'], include=('expires_at',), name='value_time')],
+                'indexes': [models.Index(condition=models.Q(('text_value__isnull', False)), fields=['scope_id', 'slot', 'text_value', 'document'], include=('expires_at', 'shared'), name='value_text'), models.Index(condition=models.Q(('number_value__isnull', False)), fields=['scope_id', 'slot', 'number_value', 'document'], include=('expires_at', 'shared'), name='value_number'), models.Index(condition=models.Q(('time_value__isnull', False)), fields=['scope_id', 'slot', 'time_value', 'document'], include=('expires_at', 'shared'), name='value_time')],
             },
         ),
     ]

@@ -101,13 +101,31 @@ CREATE INDEX document_words ON stores_app_document USING gin (words);
 """
 COLUMNS_AWAY = "ALTER TABLE stores_app_document DROP COLUMN words, DROP COLUMN tokens;"
 
+# Both ways of asking are answered from an index alone: which documents have a value, and which
+# value a document has. Rows that stay the same are left alone.
 VALUES = """
+ALTER TABLE stores_app_documentvalue
+    DROP CONSTRAINT stores_app_documentvalue_pkey,
+    ADD CONSTRAINT stores_app_documentvalue_pkey PRIMARY KEY (slot, document_id)
+        INCLUDE (scope_id, shared, text_value, number_value, time_value);
+
 CREATE FUNCTION stores_index() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        DELETE FROM stores_app_documentvalue AS v USING changed AS c WHERE v.document_id = c.id;
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM stores_app_documentvalue AS v
+        USING gone AS g CROSS JOIN LATERAL stores_leaves(g.payload) AS l
+        WHERE v.slot = stores_slot(g.agent, g.store, l.path) AND v.document_id = g.id;
+        RETURN NULL;
+    ELSIF TG_OP = 'UPDATE' THEN
+        DELETE FROM stores_app_documentvalue AS v USING (
+            SELECT g.id, stores_slot(g.agent, g.store, l.path) AS slot
+            FROM gone AS g CROSS JOIN LATERAL stores_leaves(g.payload) AS l WHERE NOT l.listed
+            EXCEPT
+            SELECT c.id, stores_slot(c.agent, c.store, l.path)
+            FROM changed AS c CROSS JOIN LATERAL stores_leaves(c.payload) AS l WHERE NOT l.listed
+        ) AS lost WHERE v.slot = lost.slot AND v.document_id = lost.id;
     END IF;
-    INSERT INTO stores_app_documentvalue
+    INSERT INTO stores_app_documentvalue AS v
         (document_id, slot, scope_id, text_value, number_value, time_value, expires_at, shared)
     SELECT c.id, stores_slot(c.agent, c.store, l.path), c.scope_id,
         CASE WHEN jsonb_typeof(l.value) <> 'number' THEN left(l.value #>> '{}', 250) END,
@@ -117,21 +135,33 @@ BEGIN
         c.expires_at, c.shared
     FROM changed AS c CROSS JOIN LATERAL stores_leaves(c.payload) AS l
     WHERE NOT l.listed
-    ON CONFLICT DO NOTHING;
+    ON CONFLICT (slot, document_id) DO UPDATE SET
+        scope_id = excluded.scope_id, text_value = excluded.text_value,
+        number_value = excluded.number_value, time_value = excluded.time_value,
+        expires_at = excluded.expires_at, shared = excluded.shared
+    WHERE (v.scope_id, v.text_value, v.number_value, v.time_value, v.expires_at, v.shared)
+        IS DISTINCT FROM (excluded.scope_id, excluded.text_value, excluded.number_value,
+            excluded.time_value, excluded.expires_at, excluded.shared);
     RETURN NULL;
 END $$;
 CREATE TRIGGER stores_index_new AFTER INSERT ON stores_app_document
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION stores_index();
 CREATE TRIGGER stores_index_changed AFTER UPDATE ON stores_app_document
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION stores_index();
+    REFERENCING NEW TABLE AS changed OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION stores_index();
+CREATE TRIGGER stores_index_gone AFTER DELETE ON stores_app_document
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION stores_index();
 """
-VALUES_AWAY = "DROP FUNCTION stores_index() CASCADE"
+VALUES_AWAY = """
+DROP FUNCTION stores_index() CASCADE;
+ALTER TABLE stores_app_documentvalue
+    DROP CONSTRAINT stores_app_documentvalue_pkey,
+    ADD CONSTRAINT stores_app_documentvalue_pkey PRIMARY KEY (slot, document_id);
+"""
 
 # Checked at once, not at the end of the transaction, so that the verb in hand hears of it.
 # What hangs on a document goes before the check of what points at it: the order matters.
 KEYS = """
-ALTER TABLE stores_app_documentvalue ADD CONSTRAINT value_document
-    FOREIGN KEY (document_id) REFERENCES stores_app_document ON DELETE CASCADE;
 ALTER TABLE stores_app_reference ADD CONSTRAINT reference_source
     FOREIGN KEY (source_id) REFERENCES stores_app_document ON DELETE CASCADE;
 ALTER TABLE stores_app_reference ADD CONSTRAINT reference_target
@@ -140,7 +170,6 @@ ALTER TABLE stores_app_reference ADD CONSTRAINT reference_target
 KEYS_AWAY = """
 ALTER TABLE stores_app_reference DROP CONSTRAINT reference_target;
 ALTER TABLE stores_app_reference DROP CONSTRAINT reference_source;
-ALTER TABLE stores_app_documentvalue DROP CONSTRAINT value_document;
 """
 
 # Neither GIN index can serve under row-level security, so these run as the tables' owner. They
@@ -167,11 +196,9 @@ END;
 
 CREATE FUNCTION stores_matching(
     agent_id text, store_name text, of_all boolean, query text, most integer)
-    RETURNS TABLE (document_id bigint, rank real)
-    LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000
+    RETURNS SETOF bigint LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000
 BEGIN ATOMIC
-    SELECT d.id, ts_rank(d.words, websearch_to_tsquery('simple'::regconfig, query))
-    FROM stores_app_document AS d
+    SELECT d.id FROM stores_app_document AS d
     WHERE d.words @@ (websearch_to_tsquery('simple'::regconfig, query)
             && quote_literal(stores_place(agent_id, stores_scope(of_all), store_name))::tsquery)
         AND numnode(websearch_to_tsquery('simple'::regconfig, query)) > 0

@@ -92,7 +92,7 @@ def test_a_filter_finds(at: Open, way: Limits, filter: dict[str, Any], wanted: s
     assert "".join(row.key for row in page.documents) == wanted
     assert page.cursor is None
     assert page.total == len(wanted)
-    assert page.total_exact or way is WAYS["whole"]
+    assert page.total_exact or way is not WAYS["few"]
     paged = [
         keys(at("orders"), filter=filter, sort="number", limit=1, offset=n, limits=way)[0]
         for n in range(len(wanted))
