@@ -27,7 +27,7 @@ SWITCH_SECONDS = 0.0005
 MEMORY_OPTIONS = ((-3, 1024 * 1024), (-8, 2))
 """glibc: what is larger than a megabyte goes back to the system at once (M_MMAP_THRESHOLD), and
 all threads share two heaps (M_ARENA_MAX). Memory stays what it was after large messages."""
-COLLECT_AFTER = (20_000, 20, 20)
+COLLECT_AFTER = (10_000, 5, 5)
 """Thresholds of the garbage collector: deltas are many, and none of them is part of a cycle."""
 
 
