@@ -26,6 +26,12 @@ from sessions_app.models import Interaction, Run, Signal
 if TYPE_CHECKING:
     from agentsite.host.site import Site
 
+GONE = (
+    interactions.AlreadyAnswered,
+    interactions.InteractionExpired,
+    interactions.InteractionNotFound,
+)
+"""Why a question that was open a moment ago takes no answer; a rollback removes it altogether."""
 DECISION = re.compile(r"\s*I (approve|deny) the action \(correlation: ([\w-]{1,64})\)\s*")
 
 
@@ -104,7 +110,7 @@ async def _answer(
         run_id = await unit(
             interactions.give_answer, new.session_id, new.scope_id, interaction_id, answer
         )
-    except (interactions.AlreadyAnswered, interactions.InteractionExpired) as error:
+    except GONE as error:
         raise busy(()) from error
     await here.runs.claim(run_id)
     await here.runs.take_signals([run_id])
