@@ -17,7 +17,7 @@ SETTLE = 0.5
 PAUSE = 0.03
 """Seconds between two newcomers."""
 WARM_UP = 20
-SHORT = Plan(deltas=2)
+SHORT = Plan(deltas=2, rate=REAL_TIME)
 
 
 async def measure_alone(stack: Stack, figures: Figures, seconds: float) -> None:
