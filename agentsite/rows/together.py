@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import psycopg
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.expressions import DatabaseDefault
 
 
@@ -41,12 +41,13 @@ class Together:
         """Add the insert of a row; its key is known, or made by the database."""
         columns: list[str] = []
         values: list[Any] = []
+        here = connections[DEFAULT_DB_ALIAS]  # once: `connection` looks it up for each attribute
         for field in row._meta.concrete_fields:
             value = field.pre_save(row, add=True)
             made_there = isinstance(field, models.AutoField) or isinstance(value, DatabaseDefault)
             if not made_there:
                 columns.append(field.column)
-                values.append(field.get_db_prep_save(value, connection))
+                values.append(field.get_db_prep_save(value, here))
         self.say(_insertion(row._meta.db_table, tuple(columns)), values)
 
     def send(self) -> None:
