@@ -114,7 +114,7 @@ def begin_run(new: NewRun) -> BegunRun:
             log.say_append(together, [stretch])
             together.send()
             bind_key(new)
-    except IntegrityError as error:
+    except (IntegrityError, SessionBusy) as error:
         # What keeps the session busy may be the very same request, sent a moment before.
         used = find_reuse(new)
         if used is not None:
