@@ -131,26 +131,21 @@ def _check_clash(place: Place, old: Read, payload: dict[str, Any]) -> None:
 def _insert(
     place: Place, key: str, payload: dict[str, Any], trace: str | None, ttl: int | None
 ) -> tuple[int, Stored] | None:
-    version = 1
+    partition = [place.scope_id, place.agent, place.name, key]
     with connection.cursor() as cursor:
-        if place.spec.history.versions:  # a deleted document's numbers are not given out again
-            cursor.execute(
-                "SELECT coalesce(max(version), 0) + 1 FROM stores_app_documentversion"
-                " WHERE scope_id = %s AND agent = %s AND store = %s AND key = %s",
-                [place.scope_id, place.agent, place.name, key],
-            )
-            version = cursor.fetchone()[0]
         cursor.execute(
             "INSERT INTO stores_app_document"
-            " (agent, scope_id, store, key, version, payload, trace, shared, expires_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s,"
-            "  statement_timestamp() + %s * interval '1 second')"
-            " ON CONFLICT (scope_id, agent, store, key) DO NOTHING RETURNING id",
-            [place.agent, place.scope_id, place.name, key, version, to_json(payload), trace,
-             place.spec.shared, ttl],
-        )  # fmt: skip
+            " (scope_id, agent, store, key, payload, trace, shared, expires_at, version)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s,"
+            "  statement_timestamp() + %s * interval '1 second',"
+            # A deleted document's numbers are not given out again.
+            "  (SELECT coalesce(max(version), 0) + 1 FROM stores_app_documentversion"
+            "   WHERE scope_id = %s AND agent = %s AND store = %s AND key = %s))"
+            " ON CONFLICT (scope_id, agent, store, key) DO NOTHING RETURNING id, version",
+            [*partition, to_json(payload), trace, place.spec.shared, ttl, *partition],
+        )
         row = cursor.fetchone()
-    return row and (row[0], Stored(key, version))
+    return row and (row[0], Stored(key, row[1]))
 
 
 def _update(
@@ -177,18 +172,15 @@ def archive(place: Place, old: Read, *, deleted: bool = False) -> None:
     partition = [place.scope_id, place.agent, place.name, old.key]
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO stores_app_documentversion"
+            "WITH kept AS (INSERT INTO stores_app_documentversion"
             " (scope_id, agent, store, key, version, payload, trace, shared, written_at, deleted)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s))"
+            " DELETE FROM stores_app_documentversion WHERE scope_id = %s AND agent = %s"
+            " AND store = %s AND key = %s AND version <= %s",
             [*partition, old.version, to_json(old.payload),
              None if old.trace is None else to_json(old.trace), place.spec.shared,
-             old.updated_at, deleted],
+             old.updated_at, deleted, *partition, old.version - kept],
         )  # fmt: skip
-        cursor.execute(
-            "DELETE FROM stores_app_documentversion WHERE scope_id = %s AND agent = %s"
-            " AND store = %s AND key = %s AND version <= %s",
-            [*partition, old.version - kept],
-        )
 
 
 def _find_targets(place: Place, payload: dict[str, Any], key: str) -> list[int] | None:
