@@ -114,6 +114,21 @@ def assert_log_is_sound(lab: Lab, session_id: str) -> None:
     assert set(begun.values()) | set(started.values()) <= {1}
 
 
+def describe(lab: Lab, session_id: str) -> str:
+    """Where a session stands whose answer does not come."""
+    runs = lab.query(
+        "SELECT id, status, attempt, owner <> '', queue_rank, steering, first_seq, last_seq,"
+        " reason, state->'phase' FROM sessions_app_run WHERE session_id = %s ORDER BY first_seq",
+        session_id,
+    )
+    asked = lab.query(
+        "SELECT run_id, kind, status FROM sessions_app_interaction WHERE session_id = %s",
+        session_id,
+    )
+    tail = [(entry.seq, type(entry.event).__name__) for entry in lab.entries(session_id)[-12:]]
+    return f"no answer in time: {runs} {asked} {tail}"
+
+
 async def storm(
     seed: int, client: Client, elsewhere: Client, lab: Lab, gates: Gates
 ) -> Counter[int]:
@@ -124,7 +139,10 @@ async def storm(
 
     async def person(reader: Client, turns: random.Random) -> None:
         for _ in range(ACTIONS // 2):
-            reply = await act(turns, reader, session_id, gates.port)
+            try:
+                reply = await act(turns, reader, session_id, gates.port)
+            except TimeoutError as error:
+                raise AssertionError(describe(lab, session_id)) from error
             assert reply.status in EXPECTED or reply.status == 502, (reply.status, reply.raw)
             answers[reply.status] += 1
 
