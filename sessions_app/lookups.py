@@ -16,6 +16,7 @@ class RunPlace(msgspec.Struct, frozen=True):
     first_seq: int
     last_seq: int
     ended: bool
+    agent: str
 
 
 class PlaceBefore(msgspec.Struct, frozen=True):
@@ -55,7 +56,8 @@ def newest_run(session_id: str, scope_id: str) -> RunPlace | None:
     )
     if run is None:
         return None
-    return RunPlace(run.pk, run.first_seq, run.last_seq, run.status == Run.Status.DONE)
+    ended = run.status == Run.Status.DONE
+    return RunPlace(run.pk, run.first_seq, run.last_seq, ended, run.agent)
 
 
 def spent_by_run(run_id: str) -> tuple[Usage, int | None]:
@@ -69,7 +71,7 @@ def spent_by_run(run_id: str) -> tuple[Usage, int | None]:
 def live_run(session_id: str, scope_id: str) -> RunPlace | None:
     """The run that holds the session, if any."""
     run = Run.objects.for_scope(scope_id).live().filter(session_id=session_id).first()
-    return run and RunPlace(run.pk, run.first_seq, run.last_seq, False)
+    return run and RunPlace(run.pk, run.first_seq, run.last_seq, False, run.agent)
 
 
 def place_before_run(run_id: str, scope_id: str) -> PlaceBefore | None:

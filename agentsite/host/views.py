@@ -20,6 +20,7 @@ from agentsite.host.lifecycle import IdempotencyKey, Wanted, open_run, prepare_r
 from agentsite.host.replies import EventStream, announce_place, collect, follow
 from agentsite.host.site import Site, site
 from agentsite.host.streams import Follower
+from agentsite.manifest.reload import UnknownAgent
 from agentsite.rows.units import unit
 from sessions_app import interactions, leases, lookups
 from sessions_app.actions import SessionBusy
@@ -179,8 +180,16 @@ async def _join(
         start = run.last_seq - 1  # it has seen all: at least `done` comes again
     pending = [] if run.ended else await unit(interactions.find_open, session_id, scope_id)
     asked = [row.call_id for row in pending if row.run_id == run.run_id]
-    grace = DEFAULT_GRACE if grace is None else grace
+    if grace is None:
+        grace = await unit(_find_grace, here, run.agent)
     return Entrance(session_id, start, OneRun(run.run_id, grace, asked=asked), replay=True)
+
+
+def _find_grace(here: Site, agent_id: str) -> float:
+    try:
+        return here.agents.current(agent_id).block.confirmation_grace
+    except UnknownAgent:  # it is no longer served; its runs can still be followed
+        return DEFAULT_GRACE
 
 
 def read_idempotency_key(request: HttpRequest) -> IdempotencyKey | None:
