@@ -134,6 +134,9 @@ async def test_any_other_action_becomes_the_next_message(client: Client) -> None
     assert stream.run_id == reply.json["runId"]
     message = (await client.detail(first.session_id))["messages"][2]
     assert message["type"] == "user"
+    again = await client.post("/widget-actions", body, idempotency_key="key of a widget")
+    twice = await client.post("/widget-actions", body, idempotency_key="key of a widget")
+    assert again.json["runId"] == twice.json["runId"] != reply.json["runId"]
     assert "reorder" in message["text"]
     assert "1042" in message["text"]
 
@@ -311,6 +314,8 @@ async def test_a_listening_response_ends_after_the_grace_and_the_run_goes_on_lat
     assert last.data["runId"] == stream.run_id
     logged = [type(entry.event).__name__ for entry in lab.entries(stream.session_id)]
     assert "Done" not in logged
+    joined = await finish(client, stream.session_id)  # the agent is that of the session
+    assert joined.reason == "awaiting_confirmation"
     async with client.follow(stream.session_id, stream.last_id) as log:
         assert (await client.answer(stream.session_id, approved=True)).status == 200
         assert (await log.event("done")).data["reason"] == "model_stop"
