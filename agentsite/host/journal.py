@@ -180,6 +180,8 @@ class Journal:
         at: int | None = None,
     ) -> asyncio.Future[Any]:
         """The same without waiting; the numbers are given out now."""
+        if run_log.broken is not None:
+            raise run_log.broken
         at = now_ms() if at is None else at
         for event in events:
             before, entry = run_log.number(event, at)
@@ -231,7 +233,7 @@ class Journal:
     async def _flush(self, group: list[_Taken]) -> None:
         try:
             await self._write(group)
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - the one writer outlives whatever a run brings
             if len(group) == 1:
                 self._break(group[0], error)
                 return
@@ -254,10 +256,14 @@ class Journal:
                 raise DatabaseError(str(error)) from error
         await self.alone(partial(_write_group, group, again=True))
 
-    def _break(self, taken: _Taken, error: DatabaseError) -> None:
-        lost = LeaseLost(taken.log.ref.run_id)
+    def _break(self, taken: _Taken, error: Exception) -> None:
+        run_id = taken.log.ref.run_id
+        lost = LeaseLost(run_id)
         lost.__cause__ = error
-        logger.warning("run %s was refused by the database: %s", taken.log.ref.run_id, error)
+        if isinstance(error, DatabaseError):
+            logger.warning("run %s was refused by the database: %s", run_id, error)
+        else:
+            logger.error("the events of run %s cannot be written", run_id, exc_info=error)
         taken.break_with(lost)
 
     def _settle(self, taken: _Taken) -> None:
