@@ -12,13 +12,7 @@ import aiohttp
 import msgspec
 
 from agentsite.management.chaos.frames import Frame, Splitter
-from agentsite.management.chaos.recording import (
-    FAILURES,
-    SILENT_SECONDS,
-    Ending,
-    Reader,
-    Recording,
-)
+from agentsite.management.chaos.recording import FAILURES, SILENT_SECONDS, Ending, Reader, Recording
 from agentsite.management.chaos.world import World
 
 TRY_SECONDS = 60.0
@@ -122,7 +116,8 @@ class Asking:
                 return "broken"
         except FAILURES:
             return "broken"
-        reader = Reader(response, recording, self._rng, self._world.is_behind)
+        world, rng = self._world, self._rng
+        reader = Reader(response, recording, rng, world.is_behind, of_a_run=False)
         return await reader.read(see)
 
     async def request(

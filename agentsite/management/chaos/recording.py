@@ -23,8 +23,8 @@ IDLE_SECONDS = 8.0
 class Recording:
     """Frames in the order of their coming. A continued stream goes on in the same recording."""
 
-    def __init__(self, session_id: str, kind: str, run_id: str = "", start: int | None = None):
-        self.session_id, self.kind, self.run_id = session_id, kind, run_id
+    def __init__(self, session_id: str, kind: str, start: int | None = None):
+        self.session_id, self.kind = session_id, kind
         self.start = start
         """It holds everything after this number; None until the first numbered frame."""
         self.frames: list[Frame] = []
@@ -55,11 +55,13 @@ class Reader:
         response: aiohttp.ClientResponse,
         recording: Recording,
         rng: random.Random,
-        is_behind: Callable[[Recording], Awaitable[bool]],
+        is_behind: Callable[[Recording, bool], Awaitable[bool]],
         splitter: Splitter | None = None,
+        of_a_run: bool = True,
     ) -> None:
         self._response, self._recording, self._rng = response, recording, rng
         self._is_behind = is_behind
+        self._of_a_run = of_a_run
         self._splitter = splitter or Splitter()
         self._left = rng.randint(1, rng.choice((300, 3000, 30_000))) if rng.random() < 0.35 else -1
         self._slow = rng.random() < 0.08
@@ -109,7 +111,7 @@ class Reader:
         """Whether this stream lives, but keeps back what is in the log for seconds."""
         if time.monotonic() - self._moved_at < IDLE_SECONDS:
             return False
-        if not await self._is_behind(self._recording):
+        if not await self._is_behind(self._recording, self._of_a_run):
             self._moved_at = time.monotonic()
             return False
         # It may be on its way: the next bytes, of a second of waiting, decide.

@@ -65,7 +65,7 @@ async def _storm(world: World, say: Callable[[str], object]) -> None:
     telling = asyncio.create_task(_tell(world, say))
     try:
         await Killer(world, _random(world.options, "killer")).rage()
-        _, late = await asyncio.wait(people, timeout=TALK_SECONDS + world.options.runs)
+        _, late = await asyncio.wait(people, timeout=TALK_SECONDS)
         if late:
             world.surprise(f"{len(late)} conversations did not come to an end")
         for task in late:

@@ -55,7 +55,6 @@ class Turn:
             if frame.seq:
                 recording.add(frame)
             self.see(frame)
-        recording.run_id = self.run_id
         ending = await reader(sent.response, recording, sent.splitter).read(self.see)
         self._world.met[f"streams {ending}"] += 1
         try:

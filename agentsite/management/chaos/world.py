@@ -81,18 +81,21 @@ class World:
         """Note what must not happen."""
         self.surprises.append(text[:500])
 
-    async def is_behind(self, recording: Recording) -> bool:
-        """Whether the log has something that a stream should have shown by now."""
+    async def is_behind(self, recording: Recording, of_a_run: bool) -> bool:
+        """Whether a stream should have shown something by now, or have ended with its run."""
         try:
-            return await asyncio.to_thread(self._look, recording)
+            newest, working = await asyncio.to_thread(self._look, recording.session_id)
         except psycopg.Error:
             return False
+        return (recording.begun and newest > recording.last) or (of_a_run and not working)
 
-    def _look(self, recording: Recording) -> bool:
+    def _look(self, session_id: str) -> tuple[int, int]:
+        """Number of a session's newest event, and how many runs it has before it."""
         with self.stage.connect(connect_timeout=2) as connection:
-            if recording.begun:
-                query = "SELECT max(last_seq) FROM sessions_app_eventbatch WHERE session_id = %s"
-                row = connection.execute(query, [recording.session_id]).fetchone()
-                return row is not None and (row[0] or 0) > recording.last
-            query = "SELECT 1 FROM sessions_app_run WHERE id = %s AND status = 'done'"
-            return connection.execute(query, [recording.run_id]).fetchone() is not None
+            row = connection.execute(
+                "SELECT (SELECT max(last_seq) FROM sessions_app_eventbatch WHERE session_id = %s),"
+                " (SELECT count(*) FROM sessions_app_run"
+                "  WHERE session_id = %s AND status <> 'done')",
+                [session_id, session_id],
+            ).fetchone()
+        return (row[0] or 0, row[1]) if row is not None else (0, 1)
