@@ -89,8 +89,12 @@ class _Taken:
         return log.Stretch(ref.session_id, ref.run_id, ref.attempt, ref.scope_id, self.entries)
 
     def break_with(self, error: BaseException) -> None:
+        """Refuse this and all that was said since: behind a hole nothing may be written."""
+        late, self.log.writes = self.log.writes, []
         self.log.broken = error
-        for _, future in self.writes:
+        self.log.pending.clear()
+        self.log.held.clear()
+        for _, future in self.writes + late:
             if not future.done():
                 future.set_exception(error)
 
