@@ -88,6 +88,12 @@ class _Taken:
         ref = self.log.ref
         return log.Stretch(ref.session_id, ref.run_id, ref.attempt, ref.scope_id, self.entries)
 
+    def refuse_if_broken(self) -> bool:
+        """What came in while an earlier flush of the run failed must not be written after it."""
+        if self.log.broken is not None:
+            self.break_with(self.log.broken)
+        return self.log.broken is not None
+
     def break_with(self, error: BaseException) -> None:
         """Refuse this and all that was said since: behind a hole nothing may be written."""
         late, self.log.writes = self.log.writes, []
@@ -229,8 +235,9 @@ class Journal:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            group = [_Taken(run_log) for run_log in self._dirty]
+            taken_now = [_Taken(run_log) for run_log in self._dirty]
             self._dirty.clear()
+            group = [taken for taken in taken_now if not taken.refuse_if_broken()]
             if group:
                 await self._flush(group)
 
