@@ -14,6 +14,23 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.expressions import DatabaseDefault
 
+PREPARE_AFTER = 5
+"""Uses; those of this module are prepared at the first."""
+
+AS_THEY_ARE = (
+    models.BigIntegerField,
+    models.BooleanField,
+    models.CharField,
+    models.FloatField,
+    models.ForeignKey,
+    models.IntegerField,
+    models.TextField,
+)
+"""Fields whose values the driver takes as the attribute holds them."""
+
+
+Written = tuple[str, str, "models.Field[Any, Any] | None"]
+
 
 class Statement(NamedTuple):
     """What is sent, and what to raise when it changes no row."""
@@ -42,12 +59,11 @@ class Together:
         columns: list[str] = []
         values: list[Any] = []
         here = connections[DEFAULT_DB_ALIAS]  # once: `connection` looks it up for each attribute
-        for field in row._meta.concrete_fields:
-            value = field.pre_save(row, add=True)
-            made_there = isinstance(field, models.AutoField) or isinstance(value, DatabaseDefault)
-            if not made_there:
-                columns.append(field.column)
-                values.append(field.get_db_prep_save(value, here))
+        for column, name, field in _fields(type(row)):
+            value = getattr(row, name) if field is None else field.pre_save(row, add=True)
+            if not isinstance(value, DatabaseDefault):
+                columns.append(column)
+                values.append(value if field is None else field.get_db_prep_save(value, here))
         self.say(_insertion(row._meta.db_table, tuple(columns)), values)
 
     def send(self) -> None:
@@ -63,6 +79,8 @@ class Together:
             self._send(cast("psycopg.Connection[Any]", connection.connection))
 
     def _send(self, raw: psycopg.Connection[Any]) -> None:
+        if raw.prepare_threshold is None:
+            raw.prepare_threshold = PREPARE_AFTER  # Django switches preparing off
         failed: psycopg.Error | None = None
         counts: list[tuple[psycopg.Cursor[Any], Exception]] = []
         plain = psycopg.Cursor(raw)
@@ -84,6 +102,16 @@ class Together:
         for cursor, refusal in counts:
             if cursor.rowcount == 0:
                 raise refusal
+
+
+@lru_cache(maxsize=128)
+def _fields(model: type[models.Model]) -> tuple[Written, ...]:
+    """Column and attribute of each field that we write, and the field where it has a say."""
+    return tuple(
+        (field.column, field.attname, None if type(field) in AS_THEY_ARE else field)
+        for field in model._meta.concrete_fields
+        if not isinstance(field, models.AutoField)
+    )
 
 
 @lru_cache(maxsize=128)
