@@ -37,6 +37,8 @@ class Init(Event, frozen=True, tag="init"):
     """The user's message as `GET /sessions/{id}` shows it."""
     queued: int | None = None
     """Place in the queue while the run waits."""
+    automation: str = ""
+    """Name of the automation whose run it is."""
 
 
 class UserJoined(Event, frozen=True, tag="user_message"):

@@ -32,6 +32,12 @@ REMEMBERED_CALLS = 200
 REPEAT_NOTICE_AT = 8
 """So often the same tool, arguments and result before the model and the operator are told."""
 
+CLOSING_TEXT = "Not carried out: the budget of this run is used up."
+CLOSING_HINT = (
+    "Note: the budget is used up, this is your last message. Call no tools. Say in a few sentences "
+    "what was done, what was not, and that the budget ended the work."
+)
+
 
 def loop_sentence(count: int) -> str:
     """What the run says when `maxToolRepeats` stops it after `count` calls."""

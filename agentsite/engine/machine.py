@@ -7,13 +7,13 @@ ends in one result before the run goes on; after `Finish` nothing follows.
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Literal, assert_never
 
 from msgspec.structs import replace
 
 from agentsite.engine import steps
 from agentsite.engine.events import CompactionEnded, CompactionStarted, DoneReason, Failed, Noticed
-from agentsite.engine.limits import REPEAT_NOTICE_AT, loop_sentence
+from agentsite.engine.limits import CLOSING_HINT, CLOSING_TEXT, REPEAT_NOTICE_AT, loop_sentence
 from agentsite.engine.steps import (
     AskPerson,
     CallModel,
@@ -44,6 +44,7 @@ SHORT_COMPACTIONS = 2
 DENIED_TEXT = "A person declined this action. It was not carried out."
 SIBLING_TEXT = "Not carried out, because another action of the same step was not approved."
 EXPIRED_TEXT = "Nobody answered in time. The action was not carried out."
+ABSENT_TEXT = "This needs a person, and nobody is there to be asked. It was not carried out."
 INTERRUPTED_TEXT = "The call was interrupted before it had a result."
 REPEATED_TEXT = "Not carried out: this tool was called too often with similar arguments."
 REPEAT_HINT = (
@@ -76,8 +77,14 @@ def advance(state: RunState, incoming: Incoming) -> Step:  # noqa: C901 - one ca
             return _finish_turn(state, incoming)
         case steps.ModelFailed():
             return _fail_turn(state, incoming)
+        case steps.Unaffordable():
+            return _close(state, incoming)
         case steps.CallFinished():
             return _finish_call(state, incoming)
+        case steps.ChildWaits():
+            return _let_child_wait(state, incoming)
+        case steps.ChildWoken():
+            return _wake_child(state, incoming)
         case steps.ConfirmationNeeded():
             _expect(state, incoming, "executing", "dispatching")
             asked = _mark(state, incoming.call_id, "asked", frm=("running",))
@@ -126,7 +133,8 @@ def _think(state: RunState, *before: Effect) -> Step:
 
 def _prepare(state: RunState, *before: Effect) -> Step:
     """Build a request; it will hold every message that has joined so far."""
-    return replace(state, phase="thinking", joined=False), (*before, Prepare())
+    last: tuple[Effect, ...] = (Hint(CLOSING_HINT),) if state.closing else ()
+    return replace(state, phase="thinking", joined=False), (*before, *last, Prepare())
 
 
 # ---- context ---------------------------------------------------------------------
@@ -189,6 +197,10 @@ def _fail_summary(state: RunState, incoming: steps.CompactionFailed) -> Step:
 
 def _finish_turn(state: RunState, incoming: steps.ModelFinished) -> Step:
     _expect(state, incoming, "streaming")
+    if state.closing:
+        unmade = tuple(planned.id for planned in incoming.calls)
+        settle = (SettleCalls(unmade, "error", CLOSING_TEXT),) if unmade else ()
+        return _finish(state, "budget_exceeded", RecordTurn(), *settle)
     if not incoming.calls:
         if state.joined and state.turn < state.max_turns:
             return _think(state, RecordTurn())
@@ -232,8 +244,20 @@ def _fail_turn(state: RunState, incoming: steps.ModelFailed) -> Step:
         again = replace(state, overflow_retried=True, turn=state.turn - 1)
         started = CompactionStarted(incoming.estimated, incoming.threshold)
         return _make_room(again, RecordTurn(partial=True), Emit(started))
+    if state.closing:
+        return _finish(state, "budget_exceeded", RecordTurn(partial=True))
     failed = Failed(incoming.message, f"provider_{incoming.kind}", incoming.retryable)
     return _finish(state, "error", RecordTurn(partial=True), Emit(failed))
+
+
+def _close(state: RunState, incoming: steps.Unaffordable) -> Step:
+    """One last answer, for which the money was kept back; where there is none, the end."""
+    _expect(state, incoming, "streaming")
+    asked = replace(state, turn=state.turn - 1)  # no model was asked
+    told = () if state.closing else (Emit(Noticed(incoming.message, level="warning")),)
+    if state.closing or not incoming.closing:
+        return _finish(asked, "budget_exceeded", RecordTurn(partial=True), *told)
+    return _prepare(replace(asked, closing=True), RecordTurn(partial=True), *told)
 
 
 # ---- tool calls ----------------------------------------------------------------------
@@ -249,9 +273,9 @@ def _after_calls(state: RunState, before: tuple[Effect, ...]) -> Step:
         return _think(state, *before)
     if any(call.status == "running" for call in open_calls):
         return state, before
-    if any(call.status == "asked" for call in open_calls):
-        return replace(state, phase="confirming"), (*before, Park())
     ready = [call for call in open_calls if call.status in ("held", "approved")]
+    if not ready or any(call.status == "asked" for call in open_calls):
+        return replace(state, phase="confirming"), (*before, Park())
     starting = {call.id for call in ready}
     calls = tuple(
         replace(call, status="running") if call.id in starting else call for call in state.calls
@@ -271,13 +295,31 @@ def _start(calls: list[CallState]) -> tuple[Effect, ...]:
     return tuple(effects)
 
 
+def _let_child_wait(state: RunState, incoming: steps.ChildWaits) -> Step:
+    _expect(state, incoming, "executing", "dispatching")
+    waits = _mark(state, incoming.call_id, "waiting", frm=("running",))
+    if not all(call.dispatch for call in waits.calls if call.id == incoming.call_id):
+        raise IllegalInput(f"call {incoming.call_id} is no sub-agent")
+    return _after_calls(waits, ())
+
+
+def _wake_child(state: RunState, incoming: steps.ChildWoken) -> Step:
+    """At once: it had begun, so it waits for no other question of the turn."""
+    _expect(state, incoming, "confirming", "executing", "dispatching")
+    awake = _mark(state, incoming.call_id, "running", frm=("waiting",))
+    phase: steps.Phase = "dispatching" if state.phase == "confirming" else state.phase
+    return replace(awake, phase=phase), (Dispatch((incoming.call_id,)),)
+
+
 def _finish_call(state: RunState, incoming: steps.CallFinished) -> Step:
     _expect(state, incoming, "executing", "dispatching", "confirming")
     # A question to a person has its answer as its result, also while a sibling still runs.
     marked = _mark(state, incoming.call_id, incoming.status, frm=("running", "asked"))
     call = next(call for call in marked.calls if call.id == incoming.call_id)
     tracker, same = marked.repeats.observe_result(call.arguments_hash, incoming.result_hash)
-    marked = replace(marked, repeats=tracker)
+    marked = replace(marked, repeats=tracker, turn=marked.turn + incoming.turns)
+    if incoming.planning is not None:
+        marked = replace(marked, planning=incoming.planning)
     if incoming.stop and marked.stopping is None:
         marked = replace(marked, stopping="stopped")
     before: tuple[Effect, ...] = ()
@@ -291,20 +333,15 @@ def _answer(state: RunState, incoming: steps.Answered) -> Step:
     _expect(state, incoming, "confirming", "executing", "dispatching")
     if incoming.approved:
         return _after_calls(_mark(state, incoming.call_id, "approved", frm=("asked",)), ())
-    status: steps.CallStatus = "expired" if incoming.expired else "denied"
+    status: Literal["expired", "denied"] = "expired" if incoming.expired else "denied"
     state = _mark(state, incoming.call_id, status, frm=("asked",))
     siblings = tuple(
         call.id for call in state.calls if call.status in ("held", "asked", "approved")
     )
     for call_id in siblings:
         state = _mark(state, call_id, "denied", frm=("held", "asked", "approved"))
-    effects: list[Effect] = [
-        SettleCalls(
-            (incoming.call_id,),
-            "expired" if incoming.expired else "denied",
-            EXPIRED_TEXT if incoming.expired else DENIED_TEXT,
-        )
-    ]
+    text = ABSENT_TEXT if incoming.absent else EXPIRED_TEXT if incoming.expired else DENIED_TEXT
+    effects: list[Effect] = [SettleCalls((incoming.call_id,), status, text)]
     if siblings:
         effects.append(SettleCalls(siblings, "denied", SIBLING_TEXT))
     return _after_calls(state, tuple(effects))
@@ -352,6 +389,8 @@ def _resume_calls(state: RunState, incoming: steps.Resumed) -> Step:
         replace(call, status=settled[call.id]) if call.open and call.id in settled else call
         for call in state.calls
     )
-    resumed = replace(state, calls=calls)
+    resumed = replace(state, calls=calls, turn=state.turn + incoming.turns)
+    if incoming.stop and resumed.stopping is None:
+        resumed = replace(resumed, stopping="stopped")
     lost = [call for call in calls if call.status == "running"]
     return (resumed, _start(lost)) if lost else _after_calls(resumed, ())

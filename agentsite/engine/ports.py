@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from agentsite.engine.deltas import Delta
 from agentsite.engine.messages import Message
 
-Purpose = Literal["main", "subagent", "compaction", "title", "judge"]
+Purpose = Literal[
+    "main",
+    "subagent",
+    "compaction",
+    "title",
+    "judge",
+    "summary",
+    "replay",
+    "eval",
+    "embedding",
+    "search",
+]
 ErrorKind = Literal["rate_limited", "server", "timeout", "auth", "bad_request", "context_overflow"]
 
 
@@ -34,6 +45,23 @@ class ModelRequest(msgspec.Struct, frozen=True):
     """Budget of reasoning tokens; None leaves reasoning off (or at the vendor's default)."""
     session_id: str = ""
     """A stable key that vendors may use to route to a warm prompt cache."""
+
+
+class Named(Protocol):
+    """A model of a provider, as it is metered."""
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+class ModelName(NamedTuple):
+    """One that is asked without the loop: for vectors, for a search."""
+
+    provider: str
+    name: str
 
 
 class Model(Protocol):

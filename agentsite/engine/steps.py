@@ -19,9 +19,18 @@ Phase = Literal[
     "thinking", "streaming", "executing", "confirming", "compacting", "dispatching", "done"
 ]
 CallStatus = Literal[
-    "held", "asked", "approved", "running", "ok", "error", "denied", "interrupted", "expired"
+    "held",
+    "asked",
+    "approved",
+    "running",
+    "waiting",
+    "ok",
+    "error",
+    "denied",
+    "interrupted",
+    "expired",
 ]
-OPEN_STATUSES: frozenset[str] = frozenset({"held", "asked", "approved", "running"})
+OPEN_STATUSES: frozenset[str] = frozenset({"held", "asked", "approved", "running", "waiting"})
 
 
 class CallState(msgspec.Struct, frozen=True):
@@ -47,17 +56,21 @@ class RunState(msgspec.Struct, frozen=True):
     max_tool_repeats: int = 0
     """Calls of one tool with similar arguments that may run; 0 = no limit."""
     turn: int = 0
-    """Model calls begun."""
+    """Model calls begun, those of sub-agents that are done included."""
     calls: tuple[CallState, ...] = ()
     repeats: RepeatTracker = RepeatTracker()
     stopping: DoneReason | None = None
     """Set while open calls are settled before the run ends for this reason."""
+    planning: bool = False
+    """Nothing may be written before a person has approved the plan."""
     joined: bool = False
     """A user message waits for the next turn boundary."""
     short_compactions: int = 0
     """Compactions in a row that did not get under the threshold."""
     summary_failures: int = 0
     overflow_retried: bool = False
+    closing: bool = False
+    """A budget is used up: the next answer is the last, whatever it asks for."""
     reason: DoneReason | None = None
 
 
@@ -73,6 +86,10 @@ class Resumed(msgspec.Struct, frozen=True, tag=True):
 
     settled: dict[str, ResultStatus] = {}
     """Calls whose result is known or has just been written (`interrupted` for unknown)."""
+    turns: int = 0
+    """Model calls of the sub-agents among them."""
+    stop: bool = False
+    """One of the open ones among them had wished for the end of the run."""
 
 
 class ContextReady(msgspec.Struct, frozen=True, tag=True):
@@ -125,6 +142,13 @@ class ModelFailed(msgspec.Struct, frozen=True, tag=True):
     threshold: int = 0
 
 
+class Unaffordable(msgspec.Struct, frozen=True, tag=True):
+    """The model was not asked: a budget has too little left. `closing`: for a last word it may."""
+
+    message: str
+    closing: bool = False
+
+
 class CallFinished(msgspec.Struct, frozen=True, tag=True):
     """A call has its result. `stop` when the tool asked the run to end."""
 
@@ -132,6 +156,22 @@ class CallFinished(msgspec.Struct, frozen=True, tag=True):
     status: ResultStatus
     result_hash: str = ""
     stop: bool = False
+    turns: int = 0
+    """Model calls that a sub-agent has used for it."""
+    planning: bool | None = None
+    """Whether the run plans from here on; None: as before."""
+
+
+class ChildWaits(msgspec.Struct, frozen=True, tag=True):
+    """A sub-agent can only go on when a person has answered a question of its own."""
+
+    call_id: str
+
+
+class ChildWoken(msgspec.Struct, frozen=True, tag=True):
+    """The answer has come: the sub-agent goes on, whoever else still waits."""
+
+    call_id: str
 
 
 class ConfirmationNeeded(msgspec.Struct, frozen=True, tag=True):
@@ -146,6 +186,8 @@ class Answered(msgspec.Struct, frozen=True, tag=True):
     call_id: str
     approved: bool
     expired: bool = False
+    absent: bool = False
+    """Nobody is there who could be asked."""
 
 
 class Joined(msgspec.Struct, frozen=True, tag=True):
@@ -169,7 +211,10 @@ Incoming = (
     | CompactionFailed
     | ModelFinished
     | ModelFailed
+    | Unaffordable
     | CallFinished
+    | ChildWaits
+    | ChildWoken
     | ConfirmationNeeded
     | Answered
     | Joined
@@ -201,7 +246,7 @@ class StartCalls(msgspec.Struct, frozen=True, tag=True):
 
 
 class Dispatch(msgspec.Struct, frozen=True, tag=True):
-    """The same for calls that are sub-agents."""
+    """The same for calls that are sub-agents; those that had begun go on where they stood."""
 
     call_ids: tuple[str, ...]
 

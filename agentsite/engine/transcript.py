@@ -10,20 +10,32 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from agentsite.engine import events as e
 from agentsite.engine.messages import ImagePart, Message, TextPart
-
-Api = dict[str, Any]
+from agentsite.engine.transcript_calls import (
+    Api,
+    call_to_api,
+    copy_call,
+    find_calls,
+    fold_subagent,
+    settle_api_call,
+    subagent_to_api,
+)
 
 CUT_REASONS = frozenset({"user_abort", "error", "budget_exceeded"})
 
 
 def timestamp(at: int) -> str:
     """Milliseconds since the epoch as ISO 8601 in UTC."""
-    moment = dt.datetime.fromtimestamp(at // 1000, tz=dt.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
+    return f"{_second(at // 1000)}.{at % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return f"{dt.datetime.fromtimestamp(seconds, tz=dt.UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def message_id(run_id: str, place: int) -> str:
@@ -59,32 +71,6 @@ def summary_to_api(id: str, text: str, at: int, run_id: str) -> Api:
 def error_to_api(run_id: str, message: str, at: int) -> Api:
     blocks = [{"type": "text", "text": message}]
     return _message(error_id(run_id), "error", "assistant", message, at, run_id, blocks)
-
-
-def call_to_api(
-    id: str, name: str, arguments: Any, running: str | None, completed: str | None, internal: bool
-) -> Api:
-    """A call that has no result yet."""
-    return {
-        "toolId": id,
-        "toolName": name,
-        "args": arguments,
-        "parameters": arguments,
-        "status": "running",
-        "result": None,
-        "error": None,
-        "duration_ms": None,
-        "running_label": running,
-        "completed_label": completed,
-        "internal": internal,
-    }
-
-
-def settle_api_call(call: Api, ok: bool, result: str, duration_ms: int) -> None:
-    call["status"] = "success" if ok else "error"
-    call["result"] = result
-    call["error"] = None if ok else result
-    call["duration_ms"] = duration_ms
 
 
 def assistant_to_api(
@@ -153,7 +139,7 @@ class _Turn:
             self.place,
             self.at,
             "".join(self.text),
-            [dict(call) for call in self.calls],
+            [copy_call(call) for call in self.calls],
             [widget for _, widget in self.widgets],
             self.partial,
         )
@@ -240,6 +226,8 @@ class Transcript:
                     call["completed_label"] = completed or call["completed_label"]
             case e.ToolEnded():
                 self._settle(entry.event)
+            case e.SubagentReported():
+                self._report(entry.event)
             case e.WidgetShown(widget, data, call_id):
                 if self._turn is not None:
                     self._turn.widgets.append((call_id, widget_to_api(widget, data)))
@@ -284,14 +272,26 @@ class Transcript:
     def _calls(self, call_id: str) -> Iterable[Api]:
         for item in reversed(self._items):
             if isinstance(item, _Turn):
-                yield from (call for call in item.calls if call["toolId"] == call_id)
+                yield from find_calls(item.calls, call_id)
 
     def _settle(self, event: e.ToolEnded) -> None:
         for call in self._calls(event.id):
             settle_api_call(call, event.ok, event.result, event.duration_ms)
+        self._withdraw(event.id)
+
+    def _withdraw(self, call_id: str) -> None:
+        """A call that has its result asks nothing any more."""
         for interaction_id, interaction in list(self._pending.items()):
-            if interaction["callId"] == event.id:
+            if interaction["callId"] == call_id:
                 del self._pending[interaction_id]
+
+    def _report(self, event: e.SubagentReported) -> None:
+        """Work of a sub-agent stands inside the call that dispatched it."""
+        for parent in self._calls(event.parent_tool_id):
+            shown = parent.setdefault("subagent", subagent_to_api(event.agent_id, event.agent_name))
+            fold_subagent(shown["toolCalls"], event.event)
+        if event.event.get("type") == "tool_call_result":
+            self._withdraw(event.event["id"])
 
     def _mark_partial(self) -> None:
         if self._turn is not None and self._turn.streaming:
@@ -341,3 +341,9 @@ def fold(entries: Iterable[e.Entry]) -> Transcript:
     for entry in entries:
         transcript.fold(entry)
     return transcript
+
+
+def tell_time(at: int) -> str:
+    """When something was said, in words for a model."""
+    moment = dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC)
+    return f"[Sent at {moment:%Y-%m-%d %H:%M} UTC]"

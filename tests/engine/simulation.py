@@ -15,7 +15,7 @@ import msgspec
 from agentsite.engine import events as e
 from agentsite.engine import steps
 from agentsite.engine.history import repair
-from agentsite.engine.messages import Message, ResultStatus, TextPart, user_message
+from agentsite.engine.messages import Message, TextPart, user_message
 from agentsite.engine.transcript import Transcript, fold, user_to_api
 from tests.engine.simulation_checks import Observed, check_request
 from tests.engine.simulation_driver import Driver, GivenAnswer, Posted
@@ -26,6 +26,7 @@ from tests.engine.simulation_rows import Remembered, Rows, RunRow
 LONGEST_SCRIPT = 3_000
 """Ticks; a run that takes more goes round in circles."""
 MAX_LOSSES = 3
+SPENT = "The budget is used up."
 UNKNOWN = "The outcome of this call is unknown."
 POISONED = steps.Cancelled("error", "Every process broke off.", "poisoned")
 
@@ -45,6 +46,8 @@ class World:
         self.crashiness = rng.choice((0.0, 0.0, 0.01, 0.04))
         self.pressure = rng.choice((0.0, 0.05, 0.3, 0.9))
         self.summary_trouble = rng.choice((0.0, 0.3, 0.9))
+        self.poverty = rng.choice((0.0, 0.0, 0.03, 0.2))
+        """How often a budget has too little left for the next request."""
         self.disturbance = rng.choice((0.0, 0.02, 0.06))
         self.ticks = 0
         self._unique = 0
@@ -68,6 +71,12 @@ class World:
     def may_crash(self) -> None:
         if self.rng.random() < self.crashiness:
             raise Crashed
+
+    def refuse_money(self) -> steps.Unaffordable | None:
+        """What the next request is told if it is too dear."""
+        if self.rng.random() >= self.poverty:
+            return None
+        return steps.Unaffordable(SPENT, closing=self.rng.random() < 0.7)
 
     def catch_up(self) -> None:
         """The client reads what was committed behind what it has."""
@@ -234,9 +243,12 @@ class World:
             greeting.append(told)
         driver.flush(tuple(greeting), (write,))
         settled = {c.part.id: c.result.status for c in turn if not c.open}
+        known = {call.id for call in state.calls if not call.open}
+        turns = sum(rows.children.get(id, 0) for id in settled if id not in known)
         results = {call.part.id: call.result for call in turn if not call.open}
         driver.begin_turn(position, results, *(call.part for call in turn))
-        driver.inbox.extend(self._first(run, state, settled))
+        stop = any(c.stops for c in turn if c.part.id not in known)
+        driver.inbox.extend(self._first(run, state, steps.Resumed(settled, turns, stop)))
         driver.rolled_back = self._rollback
         if rows.steering:
             driver.steered = True
@@ -244,21 +256,23 @@ class World:
         self._driver = driver
 
     def _first(
-        self, run: RunRow, state: steps.RunState, settled: dict[str, ResultStatus]
+        self, run: RunRow, state: steps.RunState, resumed: steps.Resumed
     ) -> tuple[Posted, ...]:
         if self._cancel is not None:
             return (self._cancel,)
         if run.losses >= MAX_LOSSES:
             return (POISONED,)
         asked = {call.id for call in state.calls if call.status == "asked"}
+        for parent in (call.id for call in state.calls if call.open):
+            asked |= {c.part.id for c in self.rows.calls_of_child(parent) if c.status == "held"}
         answers = tuple(
             GivenAnswer(id)
             for id, row in self.rows.questions.items()
             if row.event.call_id in asked and row.status not in ("open", "withdrawn")
         )
         if state.phase == "confirming":
-            return answers or (steps.Resumed(settled),)
-        return (steps.Resumed(settled), *answers)
+            return answers or (resumed,)
+        return (resumed, *answers)
 
     # ---- ends ------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from agentsite.engine import machine, steps
-from agentsite.engine.limits import canonical_json
+from agentsite.engine.events import Noticed
+from agentsite.engine.limits import CLOSING_HINT, CLOSING_TEXT, canonical_json
 from agentsite.engine.machine import advance
 from agentsite.engine.messages import Message, ResultStatus
 from agentsite.engine.ports import ModelRequest, ToolSpec
@@ -74,6 +75,8 @@ class Observed:
     """The last request was too long for the vendor."""
     unheard: bool = False
     """A message has joined that is in no request yet."""
+    closing: bool = False
+    """A budget is used up: one last answer may come."""
 
     def copy(self) -> Observed:
         return replace(
@@ -123,13 +126,21 @@ class Watch:
                 self._check_answer(state, incoming, after, effects)
             case steps.ModelFailed(kind):
                 self._check_failure(kind, after)
+            case steps.Unaffordable():
+                self._check_poverty(state, incoming, after, effects)
             case steps.CallFinished():
+                self.books.answers += incoming.turns
                 self._check_result(state, incoming, effects)
             case steps.Answered():
                 self._check_decision(incoming, after, effects)
             case steps.ConfirmationNeeded(call_id):
                 self.books.gated |= {call_id}
-            case steps.Resumed(settled):
+            case steps.ChildWoken(call_id):
+                assert effects == (steps.Dispatch((call_id,)),), "an answer is not waited for"
+            case steps.Resumed(settled, turns, stop):
+                self.books.answers += turns
+                if stop and self.books.stopping is None:
+                    self.books.stopping = "stopped"
                 self._forget(settled)
                 check_restart(state, settled, effects)
             case steps.ContextFull():
@@ -154,6 +165,7 @@ class Watch:
         books = self.books
         match effect:
             case steps.CallModel(turn):
+                assert books.closing == after.closing
                 assert turn == books.answers + 1 <= after.max_turns
                 assert not books.refused, "a request that was too long is sent again"
                 assert not books.unheard, "a message joins, and the request is without it"
@@ -183,6 +195,13 @@ class Watch:
         books.answers += 1
         assert books.answers <= state.max_turns
         assert effects[0] == steps.RecordTurn(), "an answer is not used"
+        if books.closing:
+            books.keys |= {call.id: call.name for call in incoming.calls}
+            unmade = tuple(call.id for call in incoming.calls)
+            settle = (steps.SettleCalls(unmade, "error", CLOSING_TEXT),) if unmade else ()
+            ended = (steps.RecordTurn(), *settle, steps.Finish("budget_exceeded"))
+            assert effects == ended, "the last answer is not the last, or its calls are made"
+            return
         refused = []
         for call in incoming.calls:
             key = f"{call.name} {canonical_json(call.arguments)}"
@@ -207,7 +226,21 @@ class Watch:
         retried = kind == "context_overflow" and self.books.overflows == 1
         self.books.refused = retried
         assert after.phase == ("compacting" if retried else "done")
-        assert retried or after.reason == "error"
+        assert retried or after.reason == ("budget_exceeded" if self.books.closing else "error")
+
+    def _check_poverty(
+        self, state: RunState, incoming: steps.Unaffordable, after: RunState, effects: Effects
+    ) -> None:
+        books = self.books
+        told = [effect for effect in effects if isinstance(effect, steps.Emit)]
+        notice = steps.Emit(Noticed(incoming.message, level="warning"))
+        assert told == ([] if books.closing else [notice]), "people are told, once"
+        assert after.turn == state.turn - 1, "no model was asked, so it is no turn"
+        if books.closing or not incoming.closing:
+            assert after.reason == "budget_exceeded"
+        else:
+            assert effects[-2:] == (steps.Hint(CLOSING_HINT), steps.Prepare())
+            books.closing = True
 
     def _check_result(
         self, state: RunState, incoming: steps.CallFinished, effects: Effects
@@ -229,7 +262,7 @@ class Watch:
         self.books.gated -= {incoming.call_id}
         if incoming.approved:
             return
-        assert all(call.status == "running" for call in after.calls if call.open)
+        assert all(call.status in ("running", "waiting") for call in after.calls if call.open)
         own = steps.SettleCalls((incoming.call_id,), "denied", machine.DENIED_TEXT)
         if incoming.expired:
             own = steps.SettleCalls((incoming.call_id,), "expired", machine.EXPIRED_TEXT)
@@ -257,7 +290,7 @@ def check_shape(state: RunState) -> None:
         case "executing" | "dispatching":
             assert "running" in statuses
         case "confirming":
-            assert "asked" in statuses
+            assert "asked" in statuses or "waiting" in statuses
             assert "running" not in statuses
         case _:
             assert not state.calls
@@ -276,7 +309,11 @@ INPUTS: tuple[Incoming, ...] = (
     steps.ModelFinished((steps.PlannedCall("new", "look", {}),)),
     steps.ModelFinished((steps.PlannedCall("x", "a", {}), steps.PlannedCall("x", "a", {}))),
     steps.ModelFailed("server", "broken"),
+    steps.Unaffordable("used up", closing=True),
+    steps.Unaffordable("used up"),
     steps.CallFinished("unknown", "ok"),
+    steps.ChildWaits("unknown"),
+    steps.ChildWoken("unknown"),
     steps.ConfirmationNeeded("unknown"),
     steps.Answered("unknown", approved=True),
     steps.Answered("unknown", approved=False),
@@ -294,6 +331,8 @@ def probe(state: RunState, rng: Random) -> None:
         incoming = rng.choice(
             (
                 steps.CallFinished(call_id, "ok"),
+                steps.ChildWaits(call_id),
+                steps.ChildWoken(call_id),
                 steps.ConfirmationNeeded(call_id),
                 steps.Answered(call_id, approved=rng.random() < 0.5),
             )

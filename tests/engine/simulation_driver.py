@@ -23,8 +23,16 @@ from agentsite.engine.limits import sha256_hex
 from agentsite.engine.messages import Message, TextPart, ToolCallPart, ToolResultPart, user_message
 from agentsite.engine.transcript import message_id, summary_to_api, user_to_api
 from tests.engine.simulation_checks import check_request
+from tests.engine.simulation_children import Children
 from tests.engine.simulation_journal import Journal
-from tests.engine.simulation_model import CONFIGS, TOOLS, Script, write_script
+from tests.engine.simulation_model import (
+    CONFIGS,
+    TOOLS,
+    Script,
+    ended_call,
+    plan_call,
+    write_script,
+)
 from tests.engine.simulation_rows import MessageRow, QuestionRow, Remembered, RunRow, widget_row
 
 if TYPE_CHECKING:
@@ -62,6 +70,7 @@ class Driver(Journal):
         self.turn: tuple[int, tuple[ToolCallPart, ...]] = (0, ())
         self.results: dict[str, ToolResultPart] = {}
         self.running: set[str] = set()
+        self.children = Children(self)
         self.widgets: dict[str, list[Any]] = {}
         self.summarising = False
         self.summary: tuple[Message, int, list[Remembered], int] | None = None
@@ -73,9 +82,7 @@ class Driver(Journal):
 
     def tick(self) -> None:
         """One thing of all that could happen now."""
-        could: list[Callable[[], None]] = []
-        if self.inbox:
-            could += [self._process, self._process]
+        could: list[Callable[[], None]] = [self._process, self._process] if self.inbox else []
         if self.script is not None:
             could.append(self._stream)
         if self.summarising:
@@ -87,6 +94,8 @@ class Driver(Journal):
     def _process(self) -> None:
         posted = self.inbox.popleft()
         incoming = self._take(posted) if isinstance(posted, GivenAnswer) else posted
+        if isinstance(incoming, steps.ChildWaits):
+            self.children.look_again(incoming.call_id)
         if incoming is not None and not self._is_late(incoming):
             self.state, effects = self.watch.advance(self.state, incoming)
             for effect in effects:
@@ -97,7 +106,7 @@ class Driver(Journal):
         self.commit()
 
     def _is_late(self, incoming: steps.Incoming) -> bool:
-        if isinstance(incoming, steps.CallFinished | steps.ConfirmationNeeded):
+        if isinstance(incoming, steps.CallFinished | steps.ConfirmationNeeded | steps.ChildWaits):
             return not any(call.id == incoming.call_id and call.open for call in self.state.calls)
         return False
 
@@ -119,12 +128,17 @@ class Driver(Journal):
                 self._ask()
             case steps.RecordTurn(partial):
                 self._record(partial)
-            case steps.StartCalls(call_ids) | steps.Dispatch(call_ids):
+            case steps.StartCalls(call_ids):
                 self.write(self._start_calls, call_ids)
                 self.commit()
                 self.running |= set(call_ids)
+            case steps.Dispatch(call_ids):
+                self.write(self._start_calls, call_ids)
+                self.commit()
+                self.children.start(call_ids)
             case steps.SettleCalls(call_ids, status, text):
                 for call_id in call_ids:
+                    self.children.close(call_id)
                     self.settle_unrun(call_id, status, text)
             case steps.AskPerson(call_ids):
                 for call_id in call_ids:
@@ -211,8 +225,11 @@ class Driver(Journal):
     def _ask(self) -> None:
         self.hint = ""
         check_request(self.request, self.rng.choice(list(CONFIGS)))
-        self.script = write_script(self.rng, self.world.manner, self.world.unique())
         self.assembly, self.whole, self.first_text = Assembly(), None, None
+        if refusal := self.world.refuse_money():
+            self.inbox.append(refusal)
+            return
+        self.script = write_script(self.rng, self.world.manner, self.world.unique())
         if self.script.switched:
             self.flush((e.ProviderSwitched("a/b", "c/d", "server"),))
 
@@ -233,7 +250,7 @@ class Driver(Journal):
             self.inbox.append(steps.ModelFailed(script.failure, "It broke."))
             return
         self.whole = self.assembly.message(self.world.call_id, script.provider)
-        self.inbox.append(steps.ModelFinished(tuple(map(_plan, self.whole.tool_calls))))
+        self.inbox.append(steps.ModelFinished(tuple(map(plan_call, self.whole.tool_calls))))
 
     def _record(self, partial: bool) -> None:
         message = self.assembly.partial() if partial or self.whole is None else self.whole
@@ -258,6 +275,9 @@ class Driver(Journal):
 
     def _work(self, call_id: str) -> None:
         """A running tool does something."""
+        if TOOLS[self.rows.calls[call_id].part.name].dispatch:
+            self.children.work(call_id)
+            return
         tool = TOOLS[self.rows.calls[call_id].part.name]
         event = e.WidgetShown("card", {"of": call_id}, call_id)
         match self.rng.random():
@@ -271,7 +291,7 @@ class Driver(Journal):
                 self.inbox.append(steps.ConfirmationNeeded(call_id))
             case _:
                 self.running.discard(call_id)
-                self._settle(call_id, "error" if self.rng.random() < 0.2 else "ok", tool.stops)
+                self.settle(call_id, "error" if self.rng.random() < 0.2 else "ok", tool.stops)
 
     def _may_ask(self, call_id: str) -> bool:
         """A tool asks late only before any effect, so it has shown nothing; and it asks once."""
@@ -279,21 +299,22 @@ class Driver(Journal):
         name = self.rows.calls[call_id].part.name
         return TOOLS[name].asks_late and not asked and call_id not in self.widgets
 
-    def _settle(self, call_id: str, status: Any, stop: bool = False) -> None:
+    def settle(self, call_id: str, status: Any, stop: bool = False, turns: int = 0) -> None:
         text = "done" if self.world.manner == "repeating" else f"done {self.rng.randrange(3)}"
         part = self._result(call_id, status, text)
         seq = self.last_seq + 1
         widgets = self.widgets.get(call_id)
-        settle = partial(self.rows.settle, call_id, status, text, widgets)
-        self.flush((_ended(part),), (settle, partial(self.advance_last_seq, seq)))
+        settle = partial(self.rows.settle, call_id, status, text, widgets, stop)
+        self.flush((ended_call(part),), (settle, partial(self.advance_last_seq, seq)))
         self._keep(part)
-        self.inbox.append(steps.CallFinished(call_id, status, sha256_hex(status, text), stop))
+        outcome = sha256_hex(status, text)
+        self.inbox.append(steps.CallFinished(call_id, status, outcome, stop, turns))
 
     def settle_unrun(self, call_id: str, status: Any, text: str) -> None:
         if call_id in self.results:  # it ended while it was being stopped
             return
         part = self._result(call_id, status, text)
-        self.add(_ended(part))
+        self.add(ended_call(part))
         self.write(self.rows.settle, call_id, status, text)
         self._keep(part)
 
@@ -324,7 +345,8 @@ class Driver(Journal):
         self.script, self.summarising = None, False
         for call_id in sorted(self.running):
             self.running.discard(call_id)
-            self._settle(call_id, self.rng.choice(("ok", "interrupted", "interrupted")))
+            if call_id not in self.rows.children:  # those are closed with the call
+                self.settle(call_id, self.rng.choice(("ok", "interrupted", "interrupted")))
 
     # ---- people ----------------------------------------------------------------------
 
@@ -342,6 +364,8 @@ class Driver(Journal):
     def _take(self, given: GivenAnswer) -> steps.Incoming | None:
         row = self.rows.questions[given.interaction_id]
         call_id = row.event.call_id
+        if call_id in self.rows.calls and self.rows.calls[call_id].parent:
+            return self.children.take(given.interaction_id, row)
         if not any(c.id == call_id and c.status == "asked" for c in self.state.calls):
             return None
         approved = row.status in ("approved", "answered")
@@ -373,14 +397,3 @@ class Driver(Journal):
         shown = summary_to_api(message.id, message.text, at, self.run.id)
         fits = self.rng.random() < 0.8
         self.inbox.append(steps.Compacted(9, 8, 1, fits, shown))
-
-
-def _plan(call: ToolCallPart) -> steps.PlannedCall:
-    tool = TOOLS[call.name]
-    gate = "run" if call.invalid else tool.gate
-    return steps.PlannedCall(call.id, call.name, call.arguments, gate, tool.dispatch)
-
-
-def _ended(part: ToolResultPart) -> e.ToolEnded:
-    text = "".join(item.text for item in part.content if isinstance(item, TextPart))
-    return e.ToolEnded(part.call_id, part.name, part.status == "ok", text, 0, status=part.status)

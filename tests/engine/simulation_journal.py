@@ -107,6 +107,8 @@ class Journal:
         run.state, run.observed = msgspec.json.encode(self.state), self.watch.books.copy()
         if self.state.phase == "done":
             self.rows.finish(run, seq)
+            wished = any(c.stops for c in self.rows.calls.values() if c.run_id == run.id)
+            assert not (wished and self.state.reason == "model_stop"), "a wish to stop got lost"
         elif self.parked:
             run.status, run.last_seq, self.rows.reserved = "waiting", seq, seq
         else:

@@ -14,7 +14,10 @@ from agentsite.engine.deltas import (
     ToolCallArgs,
     ToolCallStarted,
 )
+from agentsite.engine.events import ToolEnded
+from agentsite.engine.messages import TextPart, ToolCallPart, ToolResultPart
 from agentsite.engine.ports import ErrorKind
+from agentsite.engine.steps import PlannedCall
 from agentsite.manifest.models import ModelConfig
 
 CONFIGS = {
@@ -53,7 +56,7 @@ TOOLS = {
         SimTool("write"),
         SimTool("refund", gate="ask"),
         SimTool("question", gate="ask", question=True),
-        SimTool("child", dispatch=True),
+        SimTool("child", repeatable=True, dispatch=True),
         SimTool("pay", asks_late=True),
         SimTool("wonder", repeatable=True, question=True, asks_late=True),
         SimTool("stop", stops=True),
@@ -130,3 +133,16 @@ def _call(vendor: str, name: str, raw: str, unique: int, index: int) -> tuple[De
         if index == 0:
             own["thought_signature"] = "c2ln"
     return (ToolCallStarted(str(index), name, own), ToolCallArgs(str(index), raw))
+
+
+def plan_call(call: ToolCallPart) -> PlannedCall:
+    """A call as the machine is told of it."""
+    tool = TOOLS[call.name]
+    gate = "run" if call.invalid else tool.gate
+    return PlannedCall(call.id, call.name, call.arguments, gate, tool.dispatch)
+
+
+def ended_call(part: ToolResultPart) -> ToolEnded:
+    """The event of a result."""
+    text = "".join(item.text for item in part.content if isinstance(item, TextPart))
+    return ToolEnded(part.call_id, part.name, part.status == "ok", text, 0, status=part.status)

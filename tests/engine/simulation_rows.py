@@ -18,15 +18,18 @@ from agentsite.engine.messages import (
     ToolResultPart,
 )
 from agentsite.engine.transcript import (
-    Api,
     assistant_to_api,
-    call_to_api,
     error_to_api,
     interaction_to_api,
-    settle_api_call,
     summary_to_api,
     user_to_api,
     widget_to_api,
+)
+from agentsite.engine.transcript_calls import (
+    Api,
+    call_to_api,
+    settle_api_call,
+    subagent_to_api,
 )
 
 BLOCK = 24
@@ -51,8 +54,11 @@ class CallRow:
     run_id: str
     message_id: str
     part: ToolCallPart
+    parent: str = ""
+    """The dispatching call, when a sub-agent makes this one."""
     status: str = "held"
     text: str = ""
+    stops: bool = False
     widgets: list[tuple[int, Api]] = field(default_factory=list)
     """(number of the event, widget)"""
 
@@ -101,6 +107,8 @@ class Rows:
         self.messages: list[MessageRow] = []
         self.calls: dict[str, CallRow] = {}
         self.questions: dict[str, QuestionRow] = {}
+        self.children: dict[str, int] = {}
+        """Dispatching call to the model calls of its sub-agent."""
         self.steering: list[Message] = []
         """Messages that wait to join the running loop."""
 
@@ -130,11 +138,17 @@ class Rows:
         self.add_message(MessageRow(run_id, position, at, message))
 
     def settle(
-        self, call_id: str, status: str, text: str, widgets: list[tuple[int, Api]] | None = None
+        self,
+        call_id: str,
+        status: str,
+        text: str,
+        widgets: list[tuple[int, Api]] | None = None,
+        stops: bool = False,
     ) -> None:
         call = self.calls[call_id]
         assert call.open, f"{call_id} has the result {call.status} already"
         call.status, call.text, call.widgets = status, text, widgets or []
+        call.stops = stops
         self.withdraw(call_id)
 
     def finish(self, run: RunRow, last_seq: int) -> None:
@@ -210,20 +224,28 @@ class Rows:
             place,
             row.at,
             row.message.text,
-            [_project_call(call) for call in calls],
+            [self.project_call(call) for call in calls],
             [widget for _, widget in widgets],
             row.partial,
         )
 
+    def calls_of_child(self, parent: str) -> list[CallRow]:
+        return [call for call in self.calls.values() if call.parent == parent]
+
+    def project_call(self, call: CallRow) -> Api:
+        part = call.part
+        shown = call_to_api(part.id, part.name, part.arguments, None, None, False)
+        if not call.open:
+            settle_api_call(shown, call.status == "ok", call.text, 0)
+        if part.id in self.children:
+            shown["subagent"] = subagent_to_api(f"agent_{part.id}", "explore")
+            shown["subagent"]["toolCalls"] = list(
+                map(self.project_call, self.calls_of_child(part.id))
+            )
+        return shown
+
     def project_pending(self) -> list[Api]:
         return [interaction_to_api(row.event) for row in self.open_questions()]
-
-
-def _project_call(call: CallRow) -> Api:
-    shown = call_to_api(call.part.id, call.part.name, call.part.arguments, None, None, False)
-    if not call.open:
-        settle_api_call(shown, call.status == "ok", call.text, 0)
-    return shown
 
 
 def widget_row(seq: int, event: e.WidgetShown) -> tuple[int, Api]:

@@ -8,6 +8,7 @@ from agentsite.engine import machine, steps
 from agentsite.engine.events import Failed, Noticed
 from agentsite.engine.limits import loop_sentence
 from agentsite.engine.machine import advance
+from agentsite.engine.messages import ResultStatus
 from agentsite.engine.steps import PlannedCall, RunState, SettleCalls
 from tests.engine.moves import answer, finished, plan, play, statuses
 
@@ -168,6 +169,13 @@ def test_after_a_crash_a_run_whose_calls_all_have_results_thinks_on() -> None:
     state, _ = play(RunState(), *answer(*plan("a")))
     state, effects = advance(state, steps.Resumed({"tc_a": "interrupted"}))
     assert (state.phase, state.turn, effects) == ("thinking", 1, (steps.Prepare(),))
+
+
+def test_after_a_crash_a_wish_to_stop_is_still_known() -> None:
+    state, _ = play(RunState(), *answer(*plan("a", "b")))
+    settled: dict[str, ResultStatus] = {"tc_a": "ok", "tc_b": "interrupted"}
+    state, effects = advance(state, steps.Resumed(settled, stop=True))
+    assert (state.reason, effects) == ("stopped", (steps.Finish("stopped"),))
 
 
 def test_after_a_crash_what_had_begun_waits_for_no_person() -> None:

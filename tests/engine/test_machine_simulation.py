@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentsite.engine.limits import CLOSING_TEXT
 from tests.engine.conftest import PLAYED
-from tests.engine.simulation import World
+from tests.engine.simulation import SPENT, World
 
 PARTS = 8
 """So that several workers can share the work."""
@@ -64,6 +65,8 @@ def test_the_scripts_reach_every_corner() -> None:
             seen.add(str(getattr(event, "reason", "")))
             seen.add(str(getattr(event, "status", "")))
             seen.add(str(getattr(event, "code", "")))
+            seen.add(str(getattr(event, "message", "")))
+            seen.add(str(getattr(event, "result", "")))
     wanted = """
         Init UserJoined MessagesRemoved TextStreamed ToolStarted ToolProgressed ToolEnded
         WidgetShown ConfirmationRequired UserAsked Approved Denied CompactionStarted
@@ -72,4 +75,4 @@ def test_the_scripts_reach_every_corner() -> None:
         ok denied interrupted expired poisoned run_timeout context_overflow
         provider_context_overflow provider_server
     """
-    assert set(wanted.split()) - seen == set()
+    assert {*wanted.split(), SPENT, CLOSING_TEXT} - seen == set()

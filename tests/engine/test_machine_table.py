@@ -38,6 +38,9 @@ STATES: dict[str, RunState] = {
         phase="dispatching", turn=1, calls=(call(A, "running", dispatch=True),)
     ),
     "confirming": RunState(phase="confirming", turn=1, calls=(call(A, "asked"), call(B, "held"))),
+    "child waits": RunState(
+        phase="confirming", turn=1, calls=(call(A, "waiting", dispatch=True), call(B, "ok"))
+    ),
     "done": RunState(phase="done", turn=1, reason="model_stop"),
 }
 INPUTS: dict[str, Incoming] = {
@@ -47,9 +50,12 @@ INPUTS: dict[str, Incoming] = {
     "ContextFull": steps.ContextFull(90, 80),
     "Compacted": steps.Compacted(90, 40, 5, fits=True),
     "CompactionFailed": steps.CompactionFailed(),
+    "Unaffordable": steps.Unaffordable("Used up.", closing=True),
     "ModelFinished": steps.ModelFinished(),
     "ModelFailed": steps.ModelFailed("server", "It broke."),
     "CallFinished": steps.CallFinished(A, "ok", "r"),
+    "ChildWaits": steps.ChildWaits(A),
+    "ChildWoken": steps.ChildWoken(A),
     "ConfirmationNeeded": steps.ConfirmationNeeded(A),
     "Answered": steps.Answered(A, approved=True),
     "Joined": steps.Joined(),
@@ -75,6 +81,7 @@ TABLE: dict[str, dict[str, str]] = {
         "Resumed": "thinking: Prepare",
         "ModelFinished": "done: RecordTurn Finish",
         "ModelFailed": "done: RecordTurn Emit Finish",
+        "Unaffordable": "thinking: RecordTurn Emit Hint Prepare",
         "Joined": "streaming:",
         "Cancelled": "done: StopWork RecordTurn Finish",
     },
@@ -95,6 +102,7 @@ TABLE: dict[str, dict[str, str]] = {
     "dispatching": {
         "Resumed": "dispatching: Dispatch",
         "CallFinished": "thinking: Prepare",
+        "ChildWaits": "confirming: Park",
         "ConfirmationNeeded": "confirming: AskPerson Park",
         "Joined": "dispatching:",
         "Cancelled": "done: StopWork SettleCalls Finish",
@@ -103,6 +111,12 @@ TABLE: dict[str, dict[str, str]] = {
         "Resumed": "confirming: Park",
         "CallFinished": "executing: StartCalls",
         "Answered": "executing: StartCalls",
+        "Joined": "confirming:",
+        "Cancelled": "done: StopWork SettleCalls Finish",
+    },
+    "child waits": {
+        "Resumed": "confirming: Park",
+        "ChildWoken": "dispatching: Dispatch",
         "Joined": "confirming:",
         "Cancelled": "done: StopWork SettleCalls Finish",
     },

@@ -1,0 +1,135 @@
+"""Known secrets are found by value and replaced, however they are spelled.
+
+Law: by value, not by name. A secret counts plain, base64-encoded (at any offset) and
+URL-encoded, and as a part of any longer string. What is not known cannot be found.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from typing import Any, TypeVar
+from urllib.parse import quote, quote_plus
+
+import msgspec
+
+T = TypeVar("T")
+
+REDACTED = "[REDACTED]"
+SHORTEST = 6
+"""Shorter values would blank out ordinary words."""
+SHORTEST_ENCODED = 8
+OPENING = 6
+"""Characters by which most texts that are no secret are told from one at once."""
+
+
+class Redactor:
+    """Replaces the secrets of one agent."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets if len(secret) >= SHORTEST for form in spell(secret)}
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self._pattern = (
+            re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        )
+        self._longest = len(longest_first[0]) if longest_first else 0
+        self._by_start: dict[str, list[str]] = {}
+        for form in longest_first:
+            self._by_start.setdefault(form[0], []).append(form)
+        first = "|".join(map(re.escape, self._by_start))
+        self._starts = re.compile(first) if first else None
+        self._openings = frozenset(
+            form[:length] for form in longest_first for length in range(1, OPENING + 1)
+        )
+
+    def __bool__(self) -> bool:
+        return self._pattern is not None
+
+    def text(self, text: str) -> str:
+        """The text without secrets."""
+        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
+
+    def find_safe_end(self, text: str) -> int:
+        """Up to where a text is whole: behind that a secret may have begun that goes on later."""
+        size = len(text)
+        if self._starts is None:
+            return size
+        for found in self._starts.finditer(text, max(0, size - self._longest + 1)):
+            start = found.start()
+            if text[start : start + OPENING] in self._openings and self._goes_on(text[start:]):
+                return self._begin_of_match(text, start)
+        return size
+
+    def _goes_on(self, tail: str) -> bool:
+        size = len(tail)
+        return any(len(form) > size and form.startswith(tail) for form in self._by_start[tail[0]])
+
+    def _begin_of_match(self, text: str, end: int) -> int:
+        """`end`, or where the secret begins that `end` would cut in two."""
+        if self._pattern is not None and len(text) >= SHORTEST:
+            for match in self._pattern.finditer(text):
+                if match.start() < end < match.end():
+                    return match.start()
+        return end
+
+    def begins_secret(self, text: str) -> bool:
+        """Whether a text is the greater part of a secret, cut off before its end."""
+        forms = self._by_start.get(text[:1], ()) if len(text) >= SHORTEST else ()
+        return any(form.startswith(text) and 2 * len(text) >= len(form) for form in forms)
+
+    def value(self, value: Any) -> Any:
+        """A JSON value without secrets, keys included; the same object when there were none."""
+        if self._pattern is None:
+            return value
+        if isinstance(value, str):
+            return self._pattern.sub(REDACTED, value)
+        if isinstance(value, dict):
+            return {self.value(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return value
+
+    def struct(self, value: T, kind: Any = None) -> T:
+        """A value of the engine (an event, a message, parts) without secrets."""
+        if self._pattern is None or not self._pattern.search(_to_text(value)):
+            return value
+        found: T = msgspec.convert(self.value(msgspec.to_builtins(value)), kind or type(value))
+        return found
+
+
+def _to_text(value: Any) -> str:
+    # JSON escapes could hide a secret that holds quotes or backslashes, hence no JSON here.
+    return "\x00".join(_strings(msgspec.to_builtins(value)))
+
+
+def _strings(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _strings(key)
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
+
+
+def spell(secret: str) -> set[str]:
+    """The forms in which a secret may turn up."""
+    forms = {secret, quote(secret, safe=""), quote_plus(secret)}
+    if len(secret) >= SHORTEST_ENCODED:
+        forms |= _encode_base64(secret.encode())
+    return forms
+
+
+def _encode_base64(raw: bytes) -> set[str]:
+    """The middle of a secret's base64 at each of the three offsets it can have inside a text."""
+    found: set[str] = set()
+    for offset in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            encoded = encode(b"\x00" * offset + raw).decode().rstrip("=")
+            start = (0, 2, 3)[offset]  # characters that depend on what stands before
+            whole = len(encoded) if (offset + len(raw)) % 3 == 0 else len(encoded) - 1
+            found.add(encoded[start:whole])
+    return found
