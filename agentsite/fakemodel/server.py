@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import msgspec
 
-from agentsite.fakemodel import anthropic, google, openai_chat, openai_responses
+from agentsite.fakemodel import anthropic, embeddings, google, openai_chat, openai_responses
 from agentsite.fakemodel.frames import Frames, Wire
 from agentsite.fakemodel.http import Call, Connection, Script, end_body, frame_chunk, write_head
 from agentsite.fakemodel.plan import BadPlan, Plan, PlannedError, find_plan
@@ -103,6 +103,9 @@ class FakeModel:
 
     def _answer(self, call: Call) -> Script:
         path = call.target.partition("?")[0]
+        embedded = self._embed(call, path)
+        if embedded is not None:
+            return embedded
         found = route(path)
         if found is None or call.method != "POST":
             return plain(404, {}, b'{"error":{"type":"not_found_error","message":"No such path."}}')
@@ -122,6 +125,18 @@ class FakeModel:
         except BadPlan as error:
             return refuse(wire, PlannedError(400, message=str(error)))
         return play(wire, plan, asked, len(call.body))
+
+    def _embed(self, call: Call, path: str) -> Script | None:
+        """The answer to a request for vectors; None for all others."""
+        try:
+            body = msgspec.json.decode(call.body, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return None
+        told = embeddings.answer(path, body)
+        if told is None:
+            return None
+        self.requests.append(Recorded("embeddings", call.target, call.headers, body))
+        return plain(told[0], {}, told[1])
 
 
 class _Tracked(Connection):

@@ -21,9 +21,9 @@ from agentsite.providers.anthropic_stream import AnthropicDecoder
 from agentsite.providers.base import ProviderError
 from agentsite.providers.history import (
     NO_TEXT,
+    cache_places,
     call_ids,
     echo_of,
-    newest_user,
     require_data,
     tools_used,
 )
@@ -224,11 +224,10 @@ def to_tool(tool: ToolSpec) -> dict[str, Any]:
 def to_messages(messages: tuple[Message, ...], *, thinking: bool) -> list[dict[str, Any]]:
     """Return the history with alternating roles and its cache breakpoints."""
     ids = call_ids(messages, PROVIDER, PROVIDER, longest=64)
-    newest = newest_user(messages)
+    places = cache_places(messages)
     turns: list[dict[str, Any]] = []
     for at, message in enumerate(messages):
-        if at == newest and turns:
-            # Volatile context rides on the newest user message: the cache must end before it.
+        if at - 1 in places and turns:
             turns[-1]["content"][-1]["cache_control"] = _CACHED
         role = "assistant" if message.role == "assistant" else "user"
         blocks = to_blocks(message, ids, thinking)
@@ -238,7 +237,7 @@ def to_messages(messages: tuple[Message, ...], *, thinking: bool) -> list[dict[s
             turns[-1]["content"] += blocks
         else:
             turns.append({"role": role, "content": blocks})
-    if messages and messages[-1].role == "tool" and turns:
+    if len(messages) - 1 in places and turns:
         turns[-1]["content"][-1]["cache_control"] = _CACHED
     return turns
 

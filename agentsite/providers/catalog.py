@@ -1,7 +1,7 @@
 """What models cost and how much they take in, from `genai-prices`; it never asks the network.
 
 Classes of tokens are disjoint. A price is rounded once per call, half up, to micro-dollars.
-An unknown price is None, never 0; the `scripted` provider is known to cost nothing.
+An unknown price is None, never 0; the `scripted` provider costs nothing unless a price is given.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ def price(
     """Return what a call cost at the time `at`.
 
     `overrides` maps `provider/model` to USD per million tokens: `input`, `output`, `cacheRead`,
-    `cacheWrite`; cached tokens without a price of their own cost what input costs. An openai
-    `base_url` is looked up as the vendor behind it, and unknown if there is none.
+    `cacheWrite`, `cacheWrite1h`, and a `source` for the snapshot; cached tokens without a price
+    of their own cost what input costs. An openai `base_url` is looked up as the vendor behind
+    it, and unknown if there is none.
     """
-    if config_provider == "scripted":
-        return Priced(0, {"source": "scripted"})
     own = overrides.get(f"{config_provider}/{model}")
     if own is not None:
         return price_by_override(own, usage)
+    if config_provider == "scripted":
+        return Priced(0, {"source": "scripted"})
     found = find_model(config_provider, model, base_url)
     if found is None:
         return Priced(None, {"source": "unknown"})
@@ -66,7 +67,8 @@ def price(
 
 def price_by_override(own: Mapping[str, Any], usage: Usage) -> Priced:
     """Price by an operator's own figures; None when a class that was used has none."""
-    rates = {key: Decimal(str(value)) for key, value in own.items() if value is not None}
+    given = {key: own.get(key) for key in _FIELDS}
+    rates = {key: Decimal(str(value)) for key, value in given.items() if value is not None}
     entry = rates.get("input")
     read = rates.get("cacheRead", entry)
     written = rates.get("cacheWrite", entry)
@@ -77,7 +79,8 @@ def price_by_override(own: Mapping[str, Any], usage: Usage) -> Priced:
         (usage.cache_write_1h, rates.get("cacheWrite1h", written)),
         (usage.output + usage.reasoning, rates.get("output")),
     )
-    snapshot = {"source": "override", "perMillion": {k: str(v) for k, v in rates.items()}}
+    source = own.get("source", "override")
+    snapshot = {"source": source, "perMillion": {k: str(v) for k, v in rates.items()}}
     total = Decimal(0)
     for tokens, rate in used:
         if tokens and rate is None:

@@ -36,7 +36,10 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
 
 class Observer(Protocol):
-    """Told what happens to a request; synchronous, must not raise."""
+    """Told what happens to a request. Only `admit` may take its time, or raise."""
+
+    async def admit(self, model: Model, request: ModelRequest) -> ModelRequest:
+        """A call is wanted: what may be asked for. What it raises ends the asking."""
 
     def asked(self, model: Model) -> None:
         """A call is about to be made: one model call row."""
@@ -75,9 +78,10 @@ async def stream_with_fallback(
         asked = left = False
         try:
             await take_turn(model, last, rules, throttle, sleep)
+            admitted = await observer.admit(model, request)
             asked = True
             observer.asked(model)
-            async with aclosing(hold_usage(model.stream(request))) as batches:
+            async with aclosing(hold_usage(model.stream(admitted))) as batches:
                 async for batch in batches:
                     left = True
                     yield batch

@@ -58,6 +58,18 @@ def newest_user(messages: tuple[Message, ...]) -> int:
     return -1
 
 
+def cache_places(messages: tuple[Message, ...]) -> tuple[int, ...]:
+    """Return the places of messages at whose end a vendor with marks of its own is told to cache.
+
+    Volatile context rides on the newest user message: the cache must end before it. Results of
+    tools behind it are stable again.
+    """
+    before = newest_user(messages) - 1
+    last = len(messages) - 1
+    ends_in_results = bool(messages) and messages[-1].role == "tool"
+    return (*((before,) if before >= 0 else ()), *((last,) if ends_in_results else ()))
+
+
 def arguments_text(call: ToolCallPart) -> str:
     """Return the arguments as JSON text, as the model wrote them if that was not an object."""
     return msgspec.json.encode(call.arguments).decode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 import msgspec
@@ -24,6 +24,7 @@ from agentsite.providers.base import (
     read_retry_after,
     text_of,
 )
+from agentsite.providers.shortcut import RefusedError, find_route, post_again, remember_route
 from agentsite.providers.wire import Decoder
 
 _CONNECT_SECONDS = 10.0
@@ -120,29 +121,41 @@ async def post(client: Any, path: str, body: dict[str, Any], seconds: float) -> 
     `seconds` limits the wait for the first byte and for every further one. Leaving closes
     the response. Raises the SDK's errors for statuses from 400 on, and its transport's.
     """
+    data, connect = msgspec.json.encode(body), min(seconds, _CONNECT_SECONDS)
+    async with AsyncExitStack() as stack:
+        route = find_route(client, path)
+        async with asyncio.timeout(seconds):
+            if route is not None:
+                content = (
+                    await stack.enter_async_context(post_again(route, data, connect))
+                ).content
+            else:
+                response = await _post_by_sdk(client, path, data, connect)
+                stack.push_async_callback(response.aclose)
+                remember_route(client, path, response)
+                content = find_aiohttp_content(response)
+        if content is None:
+            yield read_slowly(response.aiter_bytes(), seconds)
+            return
+        guard = SilenceGuard(content, seconds)
+        stack.callback(guard.stop)
+        yield guard.read
+
+
+async def _post_by_sdk(client: Any, path: str, data: bytes, connect: float) -> Any:
     import httpx2
 
-    limits = httpx2.Timeout(None, connect=min(seconds, _CONNECT_SECONDS))
-    async with asyncio.timeout(seconds):
-        response = await client.post(
-            path,
-            cast_to=httpx2.Response,
-            content=msgspec.json.encode(body),
-            options={
-                # Compression would only delay deltas, and raw reads are the cheap ones.
-                "headers": {"Accept-Encoding": "identity", "Content-Type": "application/json"},
-                "timeout": limits,
-            },
-            stream=True,
-        )
-    content = find_aiohttp_content(response)
-    guard = SilenceGuard(content, seconds) if content is not None else None
-    try:
-        yield guard.read if guard is not None else read_slowly(response.aiter_bytes(), seconds)
-    finally:
-        if guard is not None:
-            guard.stop()
-        await response.aclose()
+    return await client.post(
+        path,
+        cast_to=httpx2.Response,
+        content=data,
+        options={
+            # Compression would only delay deltas, and raw reads are the cheap ones.
+            "headers": {"Accept-Encoding": "identity", "Content-Type": "application/json"},
+            "timeout": httpx2.Timeout(None, connect=connect),
+        },
+        stream=True,
+    )
 
 
 def find_aiohttp_content(response: Any) -> Any:
@@ -196,7 +209,7 @@ async def stream_decoded(
 
 def failures() -> tuple[type[Exception], ...]:
     """Return what the SDKs and their transports raise, of those that are loaded."""
-    known: list[type[Exception]] = [OSError]
+    known: list[type[Exception]] = [OSError, RefusedError]
     for module, names in _FAILURES.items():
         loaded = sys.modules.get(module)
         if loaded is not None:

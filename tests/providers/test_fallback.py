@@ -48,6 +48,9 @@ class Witness:
         self.told: list[str] = []
         self.now = 0.0
 
+    async def admit(self, model: Model, request: ModelRequest) -> ModelRequest:
+        return request
+
     def asked(self, model: Model) -> None:
         self.told.append(f"asked {model.name}")
 
