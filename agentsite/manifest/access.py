@@ -77,9 +77,21 @@ class RowRule(CamelModel):
 
 
 class Delegations(CamelModel):
+    """How sub-agents and automations stand to a connection."""
+
     enabled: Flag = False
     max_duration_days: Positive | None = None
     escalate_confirm: Flag = False
+    """What a person would be asked is refused to them."""
+
+    @model_validator(mode="after")
+    def refuse_handing_on(self) -> Delegations:
+        if self.enabled or self.max_duration_days is not None:
+            raise ValueError(
+                "enabled and maxDurationDays are not supported: nobody hands on rights to another"
+                " person here; escalateConfirm is what governs sub-agents and automations"
+            )
+        return self
 
 
 class AlternativeLookup(CamelModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -12,7 +13,7 @@ from cronsim import CronSim, CronSimError
 from pydantic import Field, SecretStr, Strict, field_validator, model_validator
 
 from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Some, Text, Url
-from agentsite.manifest.markdown import parse_page, split_sections, strip_label, take_line
+from agentsite.manifest.markdown import split_sections, strip_label, take_line
 from agentsite.manifest.reader import Entry, Reader
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -75,6 +76,19 @@ class WebhookAuth(CamelModel):
     prefix: str | None = None
     tolerance: Positive = 300
     """Seconds between the sender's time stamp and our clock."""
+
+    @model_validator(mode="after")
+    def check_keys(self) -> WebhookAuth:
+        plain = self.type == "hmac-sha256"
+        given = self.model_fields_set & ({"tolerance"} if plain else {"header", "prefix"})
+        for key in sorted(given):
+            raise ValueError(f'"{key}" has no effect with type {self.type}')
+        if self.secret.get_secret_value().startswith("whsec_") and self.type == "standard-webhooks":
+            try:
+                b64decode(self.secret.get_secret_value()[6:], validate=True)
+            except ValueError:
+                raise ValueError('what follows "whsec_" in the secret must be base64') from None
+        return self
 
 
 class AutomationSpec(CamelModel):
@@ -164,13 +178,8 @@ def read_automation(reader: Reader, entry: Entry) -> AutomationSpec | None:
     if entry.path.suffix != ".md" or entry.path.is_dir():
         reader.report(entry.file, "automations/ holds .json and .md files only")
         return None
-    text = reader.read_text(entry.path)
-    if text is None:
-        return None
-    try:
-        page = parse_page(text)
-    except ValueError as error:
-        reader.report(entry.file, str(error), code="CONFIG_PARSE_FAILED")
+    page = reader.read_page(entry.path)
+    if page is None:
         return None
     schedule, body = take_line(page.body, "Schedule")
     sections = split_sections(body)

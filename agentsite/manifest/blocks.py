@@ -60,6 +60,9 @@ class AgentBlock(CamelModel):
     max_run_cost: Amount | None = None
     """US dollars; None = no limit."""
     permissions: Permissions = Permissions()
+    plan_mode: Literal["offered", "required"] | None = None
+    """Ours: the model may plan first, or every run begins so: nothing is changed outside of this
+    server before a person has approved the plan."""
     expose_thinking: Flag = False
     """Ours: whether `thinking_delta` events leave the server."""
 
@@ -140,9 +143,23 @@ class Mcp(CamelModel):
 class WebTools(CamelModel):
     """`web_search` and `fetch_url`; `true` takes the defaults."""
 
-    provider: Literal["google"] = "google"
+    provider: Literal["google", "searxng", "brave"] = "google"
     api_key: SecretStr | None = None
+    """None takes GOOGLE_API_KEY, GEMINI_API_KEY or BRAVE_API_KEY from the environment."""
     model: Text = "gemini-2.5-flash"
+    """Of Google."""
+    base_url: Url | None = None
+    """Required for SearXNG; another address of Google or Brave."""
+
+    @model_validator(mode="after")
+    def check_provider(self) -> WebTools:
+        if self.provider == "searxng" and self.base_url is None:
+            raise ValueError('provider "searxng" needs a baseUrl')
+        if self.provider == "searxng" and self.api_key is not None:
+            raise ValueError('apiKey has no effect with provider "searxng"')
+        if self.provider != "google" and "model" in self.model_fields_set:
+            raise ValueError('model has an effect with provider "google" only')
+        return self
 
 
 class Memory(CamelModel):

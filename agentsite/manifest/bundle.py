@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from agentsite.manifest.agents import AgentSpec
+from agentsite.manifest.agents import BUILT_IN, AgentSpec
 from agentsite.manifest.automations import AutomationFile
 from agentsite.manifest.connections import Connection
 from agentsite.manifest.evals import Eval
 from agentsite.manifest.knowledge import Document
+from agentsite.manifest.mcp import McpServer
 from agentsite.manifest.models import ModelConfig
 from agentsite.manifest.problems import Problem
 from agentsite.manifest.schema import AgentConfig
@@ -63,6 +64,26 @@ class Bundle:
     @property
     def version(self) -> str:
         return self.config.version
+
+    @property
+    def subagents(self) -> tuple[AgentSpec, ...]:
+        """Whom it may dispatch: the built-in ones and its own, which override, by name."""
+        found = {agent.name: agent for agent in (*BUILT_IN, *self.agents)}
+        disabled = self.config.disabled_subagents
+        return tuple(found[name] for name in sorted(found) if name not in disabled)
+
+    def webhook_address(self, automation: str) -> str:
+        """Where webhooks of an automation are sent: below `proactive.webhook`, else a path."""
+        proactive = self.config.proactive
+        base = "/webhooks" if proactive is None else proactive.webhook.rstrip("/")
+        return f"{base}/{automation}"
+
+    @property
+    def mcp_servers(self) -> dict[str, McpServer]:
+        """MCP servers by name: those of amodal.json, and connections that are some."""
+        specs = {each.name: each.spec for each in self.connections}
+        ours = {name: spec for name, spec in specs.items() if isinstance(spec, McpServer)}
+        return {**self.config.mcp.servers, **ours}
 
     def model(self, tier: Tier = "main") -> ModelConfig:
         """Return the model of a tier; simple and advanced fall back to main."""

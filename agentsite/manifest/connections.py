@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from agentsite.manifest.access import Access
 from agentsite.manifest.base import CamelModel, Flag, Text, Url
@@ -15,6 +15,8 @@ from agentsite.manifest.reader import Entry, Reader
 
 SURFACE_ENDPOINT = re.compile(r"^###[ \t]+([A-Z]+[ \t]+/\S*)", re.MULTILINE)
 FILES = ("spec.json", "access.json", "surface.md", "entities.md", "rules.md")
+FOR_REST = frozenset(("access.json", "surface.md"))
+"""They are about endpoints."""
 
 
 class Auth(CamelModel):
@@ -40,12 +42,6 @@ class Injection(CamelModel):
     required: Flag = False
 
 
-class Sync(CamelModel):
-    auto: Flag = False
-    frequency: Text | None = None
-    notify_drift: Flag = False
-
-
 class Filter(CamelModel):
     tags: tuple[Text, ...] = ()
     include_paths: tuple[Text, ...] = ()
@@ -58,12 +54,38 @@ class RestSpec(CamelModel):
     protocol: Literal["rest"] = "rest"
     base_url: Url
     spec_url: Url | None = None
-    test_path: Text | None = None
-    format: Text | None = None
+    test_path: Annotated[str, Field(pattern=r"^/")] | None = None
+    """Read by `manage.py syncconnections --test`."""
+    format: Literal["openapi"] | None = None
+    """Of the document behind `specUrl`."""
     auth: Auth | None = None
-    sync: Sync | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """Ours: sent with every request; `env:` and `scope:` as in `auth.token`."""
+    sync: Any = None
+    """Refused: what an agent may call changes by somebody's hand, never by itself."""
     filter: Filter | None = None
     context_injection: dict[str, Injection] = Field(default_factory=dict)
+
+    @field_validator("sync")
+    @classmethod
+    def refuse_sync(cls, given: Any) -> None:
+        raise ValueError(
+            "sync is not supported: what an agent may call changes by somebody's hand; run"
+            " `manage.py syncconnections --check` on your own schedule, it exits with 1 on drift"
+        )
+
+    @model_validator(mode="after")
+    def check_places(self) -> RestSpec:
+        authority, _, path = self.base_url.partition("://")[2].partition("/")
+        if "{" in authority or "?" in self.base_url or "#" in self.base_url:
+            raise ValueError("baseUrl takes {name} in its path only, no query, no fragment")
+        places = {rule.field for rule in self.context_injection.values() if rule.place == "path"}
+        for name in re.findall(r"\{([^{}]*)\}", path):
+            if name not in places:
+                raise ValueError(
+                    f"baseUrl names {{{name}}}, which no contextInjection has in its path"
+                )
+        return self
 
 
 class McpSpec(McpServer):
@@ -94,10 +116,13 @@ def read_connection(reader: Reader, entry: Entry) -> Connection | None:
     if not (entry.path / "spec.json").is_file():
         reader.report(entry.file, "a connection is a folder with a spec.json in it")
         return None
+    spec = read_spec(reader, entry)
     for path in reader.list_folder(entry.path):
         if path.name not in FILES:
             reader.report(reader.show(path), f"is not one of {', '.join(FILES)}")
-    spec = read_spec(reader, entry)
+        elif isinstance(spec, McpSpec) and path.name in FOR_REST:
+            text = "has no effect with an MCP server; agent.permissions has rules for its tools"
+            reader.report(reader.show(path), text)
     access: Access | None = Access()
     if (entry.path / "access.json").is_file():
         access = reader.read_model(entry.path / "access.json", Access)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import regex
+
 from agentsite.manifest.markdown import parse_page, split_sections, strip_label, take_line
 from agentsite.manifest.reader import Entry, Reader
 
@@ -18,6 +20,7 @@ KINDS = (
     "max_latency",
     "max_turns",
 )
+SECTIONS = {"", "setup", "query", "assertions"}
 ITEM = re.compile(r"^\s*[-*]\s+(?:\[.\]\s+)?(.+?)\s*$", re.MULTILINE)
 NEGATION = re.compile(r"^(should not|not)\s+", re.IGNORECASE)
 
@@ -77,10 +80,21 @@ def read_eval(reader: Reader, entry: Entry) -> Eval | None:
     for assertion in assertions:
         if message := find_fault(assertion):
             reader.report(entry.file, f'assertion "{assertion.kind}: {assertion.value}" {message}')
-    app, rest = take_line(sections.get("setup", ""), "App")
-    context, _ = take_line(rest, "Context")
+    app, context = read_setup(reader, entry.file, sections)
     title = strip_label(page.heading, "Eval") or page.heading or entry.name
-    return Eval(entry.name, title, sections[""], app or "", context or "", query, assertions)
+    return Eval(entry.name, title, sections[""], app, context, query, assertions)
+
+
+def read_setup(reader: Reader, file: str, sections: dict[str, str]) -> tuple[str, str]:
+    """App and context; what nobody would read becomes a problem."""
+    for unknown in sorted(sections.keys() - SECTIONS):
+        text = f'takes the sections Setup, Query and Assertions, not "{unknown}"'
+        reader.report(file, text)
+    app, rest = take_line(sections.get("setup", ""), "App")
+    context, rest = take_line(rest, "Context")
+    if rest.strip():
+        reader.report(file, 'the section "## Setup" takes the lines App: and Context: alone')
+    return app or "", context or ""
 
 
 def read_assertion(line: str) -> Assertion:
@@ -98,11 +112,15 @@ def find_fault(assertion: Assertion) -> str | None:
         return "has no value"
     if assertion.kind == "regex":
         try:
-            re.compile(assertion.value)
-        except re.error as error:
+            regex.compile(assertion.value)
+        except regex.error as error:
             return f"is not a regular expression: {error}"
     if assertion.kind == "length_between" and not re.fullmatch(r"\d+\s*,\s*\d+", assertion.value):
         return "needs two whole numbers, as in 10,200"
+    if assertion.kind == "length_between":
+        low, high = map(int, assertion.value.split(","))
+        if low > high:
+            return "fits nothing: its first number is the larger one"
     if assertion.kind in ("max_latency", "max_turns") and not assertion.value.isdigit():
         return "needs a whole number"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentsite.manifest.base import SnakeModel, Text
-from agentsite.manifest.markdown import parse_page, strip_label, take_line
+from agentsite.manifest.markdown import strip_label, take_line
 from agentsite.manifest.reader import Entry, Reader
 
 
@@ -36,13 +36,8 @@ def read_document(reader: Reader, entry: Entry) -> Document | None:
     if entry.path.is_dir() or entry.path.suffix != ".md":
         reader.report(entry.file, "knowledge/ holds .md files only")
         return None
-    text = reader.read_text(entry.path)
-    if text is None:
-        return None
-    try:
-        page = parse_page(text)
-    except ValueError as error:
-        reader.report(entry.file, str(error), code="CONFIG_PARSE_FAILED")
+    page = reader.read_page(entry.path)
+    if page is None:
         return None
     meta = reader.validate(page.meta, DocumentMeta, entry.file)
     if meta is None:

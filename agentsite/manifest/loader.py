@@ -10,22 +10,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from agentsite.manifest import support
-from agentsite.manifest.agents import read_agents
+from agentsite.manifest.agents import check_agents, read_agents
 from agentsite.manifest.automations import read_automations
 from agentsite.manifest.bundle import Bundle
-from agentsite.manifest.connections import read_connections
+from agentsite.manifest.connections import Connection, RestSpec, read_connections
 from agentsite.manifest.detect import settle_models
 from agentsite.manifest.env import Resolver, merge_environment
 from agentsite.manifest.evals import read_evals
 from agentsite.manifest.knowledge import read_knowledge
+from agentsite.manifest.mcp import SERVER_NAME, McpServer
 from agentsite.manifest.packages import FOLDERS, REFUSED_FOLDERS, add_packages
 from agentsite.manifest.problems import ManifestError, Problem, suggest
 from agentsite.manifest.reader import Reader
-from agentsite.manifest.schema import AgentConfig
+from agentsite.manifest.schema import AgentConfig, WebTools
 from agentsite.manifest.scripts import Script
 from agentsite.manifest.skills import read_skills
-from agentsite.manifest.stores import check_tool_names, read_stores
+from agentsite.manifest.stores import check_embedding, check_tool_names, read_stores
 from agentsite.manifest.tools import ToolFolder, read_tools
 
 MANIFEST = "amodal.json"
@@ -61,7 +64,7 @@ def load(
         reader.report(root.name, "there is no such folder", code="CONFIG_NOT_FOUND")
         raise ManifestError(reader.problems)
     reader.resolver.env = env = read_environment(reader, env, production=production)
-    data, config = read_config(reader)
+    _, config = read_config(reader)
     if config is not None:
         add_packages(reader, config.packages)
     identity, agents = read_agents(reader)
@@ -76,16 +79,19 @@ def load(
         "scripts": read_scripts(reader),
     }
     check_tool_names(reader, parts["stores"], {tool.name for tool in parts["tools"]})
+    check_callers(reader, parts["connections"], parts["tools"])
+    check_mcp(reader, config, parts["connections"])
     notice = None
+    named = {tool.name for tool in parts["tools"]}
+    named |= {name for store in parts["stores"] for name in store.tool_names}
+    check_agents(reader, agents, config.disabled_subagents if config else (), named)
     if config is not None:
         config, notice = settle_config(reader, config, env, production=production)
+        check_embedding(reader, parts["stores"], config.models.embedding)
         parts["scripts"] = check_scripts(reader, config, parts["scripts"], spare=notice is not None)
     tool_env = pick_environment(reader, parts["tools"], env)
     warn_of_misspelt_folders(reader)
-    support.refuse_keys(reader, data, unsupported)
     support.refuse_folders(reader, unsupported)
-    support.refuse_stores(reader, parts["stores"], unsupported)
-    support.refuse_tools(reader, parts["tools"], unsupported)
     problems = [*reader.problems, *reader.resolver.problems]
     if problems or config is None:
         raise ManifestError(sort_problems(problems))
@@ -102,6 +108,43 @@ def load(
         tool_env=tool_env,
         **parts,
     )
+
+
+def check_callers(
+    reader: Reader, connections: tuple[Connection, ...], tools: tuple[ToolFolder, ...]
+) -> None:
+    """Report tools that call a connection which is none, or which is no REST API."""
+    known = {each.name for each in connections if isinstance(each.spec, RestSpec)}
+    for tool in tools:
+        steps = enumerate(tool.manifest.steps or ())
+        named: list[tuple[tuple[str | int, ...], str]] = [
+            (("steps", n, "connection"), step.connection) for n, step in steps
+        ]
+        if tool.manifest.connection is not None:
+            named.append((("connection",), tool.manifest.connection))
+        for path, name in named:
+            if name not in known:
+                message = f'there is no REST connection "{name}"{suggest(name, known)}'
+                reader.report(f"tools/{tool.name}/tool.json", message, *path)
+
+
+def check_mcp(
+    reader: Reader, config: AgentConfig | None, connections: tuple[Connection, ...]
+) -> None:
+    """Report MCP servers whose names cannot stand before `__`, or stand twice."""
+    servers = config.mcp.servers if config is not None else {}
+    rule = "the name of an MCP server is letters, digits, _ and -, at most 40 of them"
+    for name in servers:
+        if not SERVER_NAME.fullmatch(name):
+            reader.report(MANIFEST, rule, "mcp", "servers", name)
+    for each in connections:
+        file = f"connections/{each.name}/spec.json"
+        if not isinstance(each.spec, McpServer):
+            continue
+        if not SERVER_NAME.fullmatch(each.name):
+            reader.report(file, rule)
+        if each.name in servers:
+            reader.report(file, f'"{each.name}" stands in mcp.servers of {MANIFEST} too')
 
 
 def read_environment(
@@ -139,7 +182,24 @@ def settle_config(
         message = 'is required with backend "postgres", here or as DATABASE_URL'
         reader.report(MANIFEST, message, "stores", "postgresUrl")
     reader.resolver.keep_secret(database)
-    return config.model_copy(update={"models": models}), notice
+    web_tools = settle_web_tools(reader, config.web_tools, env)
+    return config.model_copy(update={"models": models, "web_tools": web_tools}), notice
+
+
+def settle_web_tools(
+    reader: Reader, config: WebTools | None, env: Mapping[str, str]
+) -> WebTools | None:
+    """Return the block with its key from the environment; a missing key is a warning."""
+    names = {"google": ("GOOGLE_API_KEY", "GEMINI_API_KEY"), "brave": ("BRAVE_API_KEY",)}
+    if config is None or config.api_key is not None or config.provider not in names:
+        return config
+    key = next((env[name] for name in names[config.provider] if env.get(name)), None)
+    if key is None:
+        message = f"web_search has no key: set {names[config.provider][0]}, or apiKey here"
+        reader.warn(MANIFEST, message, "webTools", code="ENV_NOT_SET")
+        return config
+    reader.resolver.keep_secret(key)
+    return config.model_copy(update={"api_key": SecretStr(key)})
 
 
 def read_scripts(reader: Reader) -> tuple[Script, ...]:

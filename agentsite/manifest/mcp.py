@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
 
 from agentsite.manifest.base import CamelModel, Flag, Text, Url
+
+SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+"""Before `__` in the names of tools, which vendors limit to 64 of these characters."""
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+OWN_HEADERS = frozenset(
+    (
+        *("accept", "accept-encoding", "connection", "content-length", "content-type", "host"),
+        *("last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id"),
+        *("te", "transfer-encoding", "upgrade"),
+    )
+)
+"""Set by the protocol, or by HTTP."""
 
 
 class McpServer(CamelModel):
@@ -19,6 +32,7 @@ class McpServer(CamelModel):
     url: Url | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     trust: Flag = False
+    """Its tools run without a person, those too that it calls destructive."""
 
     @model_validator(mode="after")
     def check_transport(self) -> McpServer:
@@ -34,4 +48,7 @@ class McpServer(CamelModel):
             raise ValueError(
                 f"command, args and env have no effect with transport {self.transport}"
             )
+        for name in self.headers:
+            if not HEADER_NAME.fullmatch(name) or name.lower() in OWN_HEADERS:
+                raise ValueError(f'headers cannot hold "{name}"')
         return self

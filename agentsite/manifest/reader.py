@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from agentsite.manifest.env import Resolver
+from agentsite.manifest.markdown import Page, parse_page
 from agentsite.manifest.problems import Code, Location, Problem, join_path, translate
 
 M = TypeVar("M", bound=BaseModel)
@@ -128,6 +129,17 @@ class Reader:
         except UnicodeDecodeError as error:
             message = f"is not UTF-8: byte {error.start} cannot be read"
             self.report(self.show(path), message, code="CONFIG_PARSE_FAILED")
+            return None
+
+    def read_page(self, path: Path) -> Page | None:
+        """Return a Markdown file with its front matter; None, with a problem, on failure."""
+        text = self.read_text(path)
+        if text is None:
+            return None
+        try:
+            return parse_page(text)
+        except ValueError as error:
+            self.report(self.show(path), str(error), code="CONFIG_PARSE_FAILED")
             return None
 
     def read_json(self, path: Path) -> dict[str, Any] | None:

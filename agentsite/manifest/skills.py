@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentsite.manifest.base import SnakeModel, Text
-from agentsite.manifest.markdown import parse_page, strip_label, take_line
+from agentsite.manifest.markdown import strip_label, take_line
 from agentsite.manifest.reader import Entry, Reader
 
 
@@ -49,15 +49,10 @@ def read_skill(reader: Reader, entry: Entry) -> Skill | None:
     if not entry.path.is_dir() or not main.is_file():
         reader.report(entry.file, "a skill is a folder with a SKILL.md in it")
         return None
-    text = reader.read_text(main)
-    if text is None:
+    page = reader.read_page(main)
+    if page is None:
         return None
     file = reader.show(main)
-    try:
-        page = parse_page(text)
-    except ValueError as error:
-        reader.report(file, str(error), code="CONFIG_PARSE_FAILED")
-        return None
     meta = reader.validate(page.meta, SkillMeta, file)
     if meta is None:
         return None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict, field_validator, model_validator
 
 from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Some, Text
+from agentsite.manifest.models import ModelConfig
 from agentsite.manifest.reader import Reader
 
 KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -21,6 +22,7 @@ BELONGS = {
     "object": ("fields",),
     "ref": ("store",),
 }
+EMBEDDERS = ("openai", "google")
 NEEDED = {"enum": "values", "array": "item", "object": "fields", "ref": "store"}
 
 
@@ -218,3 +220,16 @@ def find_references(
             pending.append(((*path, "item"), field.item))
         pending.extend(((*path, "fields", n), f) for n, f in (field.fields or {}).items())
     return found
+
+
+def check_embedding(
+    reader: Reader, stores: Iterable[StoreSpec], embedding: ModelConfig | None
+) -> None:
+    """Report stores that want vectors where no model makes them, and models that make none."""
+    if embedding is not None and embedding.provider not in EMBEDDERS:
+        message = f"embeds nothing; use {' or '.join(EMBEDDERS)}"
+        reader.report("amodal.json", message, "models", "embedding", "provider")
+    for store in stores:
+        if store.embed and embedding is None:
+            message = "needs a model: add models.embedding to amodal.json"
+            reader.report(f"stores/{store.name}.json", message, "embed")

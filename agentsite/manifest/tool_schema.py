@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import Field, field_validator
 
-from agentsite.manifest.base import CamelModel, Flag, Positive, Some, Text
+from agentsite.manifest.base import CamelModel, Flag, Positive, Seconds, Some, Text
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Confirm = Literal[False, True, "review", "never"]
@@ -28,7 +28,16 @@ class ResponseShaping(CamelModel):
 
 
 class ToolSandbox(CamelModel):
-    language: Text | None = None
+    """Runs handler.py in the sandbox instead of in the server."""
+
+    language: Literal["python"] = "python"
+
+
+class RateLimit(CamelModel):
+    """Ours: at most so many calls begin in so many seconds."""
+
+    calls: Positive
+    seconds: Seconds
 
 
 class Step(CamelModel):
@@ -61,6 +70,7 @@ class ToolManifest(CamelModel):
     read_only: Flag = False
     idempotent: Flag = False
     exclusive: Flag = False
+    rate_limit: RateLimit | None = None
     connection: Text | None = None
     endpoint: Text | None = None
     method: Method | None = None

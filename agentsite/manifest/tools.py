@@ -22,6 +22,14 @@ BUILT_IN = frozenset(
         "ask_user",
         "delete_from_store",
         "dispatch",
+        "write_repo_file",
+        "read_repo_file",
+        "read_many_repo_files",
+        "list_repo_files",
+        "grep_repo_files",
+        "glob_repo_files",
+        "edit_repo_file",
+        "delete_repo_file",
         "dispatch_task",
         "fetch_url",
         "load_knowledge",
@@ -94,6 +102,10 @@ def read_tool(reader: Reader, entry: Entry) -> ToolFolder | None:
     kind = check_kind(reader, entry, file, manifest, handler)
     if kind is None:
         return None
+    if manifest.sandbox is not None and kind != "python":
+        reader.report(
+            file, "has an effect on handler.py only; executables always run there", "sandbox"
+        )
     if kind == "python" and handler is not None:
         source = reader.read_text(handler)
         if source is not None and (fault := find_fault(source)):

@@ -31,6 +31,7 @@ SEED_MCP = {
         }
     },
 }
+SEED_SSE = {"transport": "sse", "url": "http://x"}
 SEED_ENV = {
     "DATABASE_URL": "postgres://u:pw-secret@db.example/x",
     "GITHUB_TOKEN": "gh-token-1",
@@ -143,6 +144,22 @@ def test_comments_pass_at_every_level(tmp_path: Path) -> None:
             {"mcp": {"servers": {"a": {"transport": "http", "url": "x"}}}},
             "mcp.servers.a.url",
             "http or https",
+        ),
+        (
+            {"mcp": {"servers": {"a b": {"transport": "stdio", "command": "x"}}}},
+            "mcp.servers.a b",
+            "letters, digits",
+        ),
+        (
+            {
+                "mcp": {
+                    "servers": {
+                        "a": {"transport": "http", "url": "http://x", "headers": {"Host": "y"}}
+                    }
+                }
+            },
+            "mcp.servers.a",
+            'cannot hold "Host"',
         ),
         ({"memory": {}}, "memory.enabled", "is required"),
         ({"agent": {"permissions": {"deny": ["(x"]}}}, "agent.permissions.deny", "a rule is"),

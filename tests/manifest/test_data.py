@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
+from agentsite.manifest.loader import load
+from agentsite.tools.prompt_parts import describe_connections
 from tests.manifest.agents import find_messages, load_all, write_agent
+from tests.requirements import requirement
+
+MODEL = {"provider": "openai", "model": "m"}
 
 ACCESS = {
     "endpoints": {
@@ -54,6 +59,8 @@ ITEMS = {
     "name": "items",
     "entity": {"name": "I", "key": "{k}", "schema": {"k": {"type": "string"}}},
 }
+EMBEDDING = {"embedding": {"provider": "openai", "model": "m"}}
+KEY = {"OPENAI_API_KEY": "key-o"}
 AUTOMATION: dict[str, Any] = {
     "title": "Morning",
     "prompt": "Look at {{event}}",
@@ -90,11 +97,34 @@ def test_connection_with_all_files(tmp_path: Path) -> None:
     assert hub.spec.protocol == "mcp"
 
 
+@requirement("agent.mcp-manifest")
+def test_an_mcp_connection_is_a_server(tmp_path: Path) -> None:
+    hub = {"protocol": "mcp", "transport": "http", "url": "https://hub.example/mcp"}
+    files: dict[str, Any] = {
+        "connections/hub/spec.json": hub,
+        "connections/hub/rules.md": "Ask first.",
+    }
+    servers = {"tools": {"transport": "stdio", "command": "x"}}
+    root = write_agent(tmp_path / "a", files, models={"main": MODEL}, mcp={"servers": servers})
+    bundle = load(root, {"OPENAI_API_KEY": "key-o"})
+    assert sorted(bundle.mcp_servers) == ["hub", "tools"]
+    told = describe_connections(bundle)
+    assert "hub__" in told
+    assert "Ask first." in told
+    assert "`request`" not in told
+    files["connections/hub/access.json"] = {}
+    twice = {"servers": {"hub": servers["tools"]}}
+    said = find_messages(write_agent(tmp_path / "b", files, mcp=twice))
+    assert any("has no effect with an MCP server" in each for each in said)
+    assert any("stands in mcp.servers" in each for each in said)
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
         ("spec.json", {"baseUrl": "crm.example"}, "baseUrl: must be an http or https address"),
         ("spec.json", {}, "baseUrl: is required"),
+        ("spec.json", {"baseUrl": "http://x", "sync": {"auto": True}}, "syncconnections --check"),
         ("spec.json", {"baseUrl": "http://x", "auth": {"type": "header", "token": "t"}}, "name of"),
         ("spec.json", {"protocol": "mcp", "transport": "http"}, "needs a url"),
         ("access.json", {"endpoints": {"POST /x": {"confirm": False}}}, "leave it out to allow"),
@@ -113,15 +143,17 @@ def test_connection_mistakes(tmp_path: Path, file: str, content: Any, message: s
 
 
 def test_store_with_all_keys(tmp_path: Path) -> None:
-    root = write_agent(tmp_path, {"stores/open-orders.json": STORE, "stores/items.json": ITEMS})
-    items, orders = load_all(root).stores
+    root = write_agent(
+        tmp_path, {"stores/open-orders.json": STORE, "stores/items.json": ITEMS}, models=EMBEDDING
+    )
+    items, orders = load_all(root, KEY).stores
     assert items.ttl is None
     assert orders.ttl is not None
     assert (orders.ttl.default, orders.history.versions, orders.shared) == (60, 3, True)
     assert orders.entity.key_fields == ("number",)
     short = {**ITEMS, "ttl": 9}
-    write_agent(root, {"stores/items.json": short})
-    assert load_all(root).stores[0].ttl.default == 9  # type: ignore[union-attr]  # it was just set
+    write_agent(root, {"stores/items.json": short}, models=EMBEDDING)
+    assert load_all(root, KEY).stores[0].ttl.default == 9  # type: ignore[union-attr]  # it was just set
 
 
 @pytest.mark.parametrize(
@@ -147,10 +179,23 @@ def test_store_with_all_keys(tmp_path: Path) -> None:
 )
 def test_store_mistakes(tmp_path: Path, path: str, value: Any, message: str) -> None:
     store = change(STORE, path, value)
-    root = write_agent(tmp_path, {"stores/open-orders.json": store, "stores/items.json": ITEMS})
-    found = find_messages(root)
+    files = {"stores/open-orders.json": store, "stores/items.json": ITEMS}
+    root = write_agent(tmp_path, files, models=EMBEDDING)
+    found = find_messages(root, KEY)
     assert len(found) == 1
     assert message in found[0]
+
+
+def test_vectors_need_a_model_that_makes_them(tmp_path: Path) -> None:
+    notes = {**ITEMS, "name": "notes", "embed": ["k"]}
+    root = write_agent(tmp_path / "none", {"stores/notes.json": notes})
+    assert find_messages(root, KEY) == [
+        "stores/notes.json embed: needs a model: add models.embedding to amodal.json"
+    ]
+    other = {"embedding": {"provider": "anthropic", "model": "m"}}
+    root = write_agent(tmp_path / "other", {"stores/notes.json": notes}, models=other)
+    found = find_messages(root, {"ANTHROPIC_API_KEY": "key-a"})
+    assert [message for message in found if "embeds nothing; use openai or google" in message]
 
 
 def test_automations_in_both_forms(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import agentsite
+from agentsite.evals.assertions import Facts, check
 from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.loader import load
 from agentsite.manifest.scripts import Reply, join_scripts
+from tests.requirements import requirement
 
 ROOT = Path(agentsite.__file__).parent / "default_agent"
 
@@ -89,6 +91,17 @@ def test_other_questions(bundle: Bundle, user: str, answers: int, part: str) -> 
     replies = play(bundle, user)
     assert len(replies) == answers
     assert part in replies[-1].text
+
+
+@requirement("evals.command")
+@pytest.mark.parametrize("name", ["return-policy", "where-is-my-order"])
+def test_its_evals_pass_without_a_model(bundle: Bundle, name: str) -> None:
+    one = next(each for each in bundle.evals if each.name == name)
+    replies = play(bundle, one.query)
+    tools = tuple(call.name for reply in replies for call in reply.tool_calls)
+    facts = Facts(replies[-1].text, tools, 0, len(replies))
+    assert [each for each in one.assertions if not check(each, facts).passed] == []
+    assert len(bundle.evals) == 2
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,9 @@ Context: it is Monday
         ("evals/a.md", "## Query\nq", "lists nothing"),
         ("evals/a.md", "## Query\nq\n## Assertions\n- regex: (", "not a regular expression"),
         ("evals/a.md", "## Query\nq\n## Assertions\n- max_turns: few", "needs a whole number"),
+        ("evals/a.md", "## Query\nq\n## Assertions\n- length_between: 9,1", "fits nothing"),
+        ("evals/a.md", "## Query\nq\n## Assertions\n- x\n## Notes\ny", 'not "notes"'),
+        ("evals/a.md", "## Setup\nUser: u\n## Query\nq\n## Assertions\n- x", "lines App: and"),
     ],
 )
 def test_each_mistake_is_told(tmp_path: Path, file: str, text: str, message: str) -> None:

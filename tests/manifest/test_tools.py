@@ -71,6 +71,7 @@ def test_executable_http_and_chain(tmp_path: Path) -> None:
     root = write_agent(
         tmp_path,
         {
+            "connections/c/spec.json": {"baseUrl": "http://x"},
             "tools/run/tool.json": {"description": "d"},
             "tools/run/handler.sh": "#!/bin/sh\n",
             "tools/call/tool.json": {"description": "d", **HTTP},
@@ -109,6 +110,7 @@ def test_executable_http_and_chain(tmp_path: Path) -> None:
             "endp",
         ),
         ({"description": "d", "type": "chain"}, None, "steps: is required"),
+        ({"description": "d", **HTTP, "connection": "b"}, None, 'no REST connection "b"; known'),
         ({"description": "d"}, None, "has no handler"),
     ],
 )
@@ -116,6 +118,7 @@ def test_each_mistake_is_told(
     tmp_path: Path, manifest: dict[str, Any], handler: str | None, message: str
 ) -> None:
     files: dict[str, Any] = {"tools/t/tool.json": manifest}
+    files["connections/c/spec.json"] = {"baseUrl": "http://x"}
     if handler is not None:
         files["tools/t/handler.py"] = handler
     found = find_messages(write_agent(tmp_path, files))
