@@ -1,7 +1,8 @@
 """Short synchronous units of database work, run on threads beside the event loop.
 
 Law: a unit awaits nothing and holds a connection only while it runs. Units that wait for a
-thread hold none, so a thousand of them get by with a pool of eight.
+thread hold none, so a thousand of them get by with a pool of eight. What acts for one scope
+is one transaction as the tenant role; what acts for all makes its own, as the owner.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connections
 
+from agentsite.rows.tenancy import SNAPSHOT, Mode, behalf, tenant
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -24,17 +27,44 @@ T = TypeVar("T")
 async def unit(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `fn(*args, **kwargs)` on one of the threads for rows and return its result.
 
-    Context variables are copied in. What `fn` raises is raised here. When the await is
-    cancelled the unit still runs to its end, as a transaction must, and cleans up.
+    On behalf of whoever is acted for (`tenancy`), else `NobodyNamed`: for a scope in one
+    transaction, which what `fn` raises undoes. Context variables are copied in. When the await
+    is cancelled the unit still runs to its end, as a transaction must, and cleans up.
     """
+    return await _run_on_thread(partial(_act, "", partial(fn, *args, **kwargs)))
+
+
+async def snapshot_unit(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The same for reads that must agree with each other: all see the same moment.
+
+    Only for one scope; nothing can be written.
+    """
+    return await _run_on_thread(partial(_act, SNAPSHOT, partial(fn, *args, **kwargs)))
+
+
+async def _run_on_thread(call: Callable[[], T]) -> T:
+    behalf()  # a refusal belongs to whoever asks, before anything is queued
     loop = asyncio.get_running_loop()
     # A future of our own: cancelling it does not reach the thread, and it costs half as much as
     # the executor's, chained to one of the loop's and shielded.
     result: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
-    call = partial(context.run, _run_and_release, partial(fn, *args, **kwargs))
-    _threads().submit(_run_and_tell, call, loop, result)
+    released = partial(context.run, _run_and_release, call)
+    try:
+        _threads().submit(_run_and_tell, released, loop, result)
+    except RuntimeError as error:
+        raise InterfaceError("this process is about to end") from error
     return await result
+
+
+def _act(mode: Mode, call: Callable[[], T]) -> T:
+    named = behalf()
+    if isinstance(named, str):
+        with tenant(named, mode):
+            return call()
+    if mode:
+        raise ValueError("a snapshot is of one scope")
+    return call()
 
 
 async def close_units() -> None:

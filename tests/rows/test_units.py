@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, connections
 
+from agentsite.rows.tenancy import act_for_all
 from agentsite.rows.units import unit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,6 +29,7 @@ async def nobody_kept_a_connection() -> bool:
 
 
 async def test_result_error_and_context_come_through() -> None:
+    act_for_all("users are no scope's")
     TENANT.set("acme")
     user = await unit(User.objects.create, username="ada")
     assert user.pk
@@ -38,12 +40,14 @@ async def test_result_error_and_context_come_through() -> None:
 
 
 async def test_many_units_share_few_connections() -> None:
+    act_for_all("users are no scope's")
     await asyncio.gather(*(unit(User.objects.count) for _ in range(300)))
     assert connections["default"].pool.get_stats()["pool_size"] <= settings.DB_POOL_SIZE
     assert await nobody_kept_a_connection()
 
 
 async def test_unit_outlives_a_cancelled_await() -> None:
+    act_for_all("users are no scope's")
     entered, leave = threading.Event(), threading.Event()
 
     def create_slowly() -> None:
