@@ -26,7 +26,7 @@ def find_skill(bundle: Bundle, name: str) -> Skill:
 async def activate(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
     skill = find_skill(context.bundle, arguments["skill"])
     context.emit(SkillActivated(skill.name))
-    if are_skills_inlined(context.bundle):
+    if are_skills_inlined(context.bundle) and not context.delegated:
         return ToolResult.of_text(
             f'"{skill.name}" is active. Follow it as your instructions give it.'
         )

@@ -22,9 +22,12 @@ from typing import Any
 
 from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.tools import ToolFolder
-from agentsite.tools.base import Call, Tool, ToolContext, ToolError, ToolResult
+from agentsite.tools.base import Ask, Call, Tool, ToolContext, ToolError, ToolResult
+from agentsite.tools.chain import make_chain_ask, make_chain_call
+from agentsite.tools.executable import make_executable_call
 from agentsite.tools.handler import HandlerContext
-from agentsite.tools.shaping import shape
+from agentsite.tools.http_tool import make_http_ask, make_http_call
+from agentsite.tools.shaping import shape_result
 from agentsite.tools.threads import run_in_thread
 
 logger = logging.getLogger(__name__)
@@ -80,17 +83,19 @@ def check(bundle: Bundle) -> list[tuple[str, str]]:
 
 
 def _find_problem(bundle: Bundle, folder: ToolFolder) -> str | None:
-    if folder.kind != "python" or folder.handler is None:
-        return _unsupported(folder)
+    if is_sandboxed(folder) or folder.handler is None:  # nothing of it is imported here
+        return None
     return load_handler(bundle.hash, folder.handler).problem
 
 
-def _unsupported(folder: ToolFolder) -> str:
-    return f'tools of kind "{folder.kind}" are not supported yet'
+def is_sandboxed(folder: ToolFolder) -> bool:
+    """Whether the tool runs in the sandbox, not in the server."""
+    return folder.kind == "executable" or folder.manifest.sandbox is not None
 
 
 def make_tool(bundle: Bundle, folder: ToolFolder) -> Tool:
     """The tool of one folder."""
+    rate = folder.manifest.rate_limit
     return Tool(
         name=folder.name,
         description=folder.description,
@@ -104,13 +109,35 @@ def make_tool(bundle: Bundle, folder: ToolFolder) -> Tool:
         completed_label=folder.completed_label,
         internal=folder.internal,
         confirm=folder.confirm,
+        pool="sandbox" if is_sandboxed(folder) else "tools",
+        ask=_make_ask(bundle, folder),
+        reads=(lambda _: folder.manifest.method == "GET") if folder.kind == "http" else None,
+        rate=None if rate is None else (rate.calls, rate.seconds),
     )
 
 
+def _make_ask(bundle: Bundle, folder: ToolFolder) -> Ask | None:
+    match folder.kind:
+        case "http":
+            asks: Ask = make_http_ask(bundle, folder)
+            return asks
+        case "chain":
+            return make_chain_ask(bundle, folder)
+        case _:
+            return None
+
+
 def _make_call(bundle: Bundle, folder: ToolFolder) -> Call:
+    if is_sandboxed(folder):
+        return make_executable_call(bundle, folder)
+    if folder.kind == "http":
+        return make_http_call(folder)
+    if folder.kind == "chain":
+        return make_chain_call(folder)
+
     async def call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
-        if folder.kind != "python" or folder.handler is None:
-            raise ToolError(f'Tool "{folder.name}" cannot run: {_unsupported(folder)}.')
+        if folder.handler is None:
+            raise RuntimeError(f"the Python tool {folder.name} was loaded without its handler")
         handler = load_handler(bundle.hash, folder.handler)
         if handler.function is None:
             # The cause may quote what the model must not see; operators have it in the log.
@@ -118,7 +145,7 @@ def _make_call(bundle: Bundle, folder: ToolFolder) -> Call:
         environment = {name: bundle.tool_env.get(name) for name in folder.env}
         handler_context = HandlerContext(context, environment, asyncio.get_running_loop())
         value = await _call_handler(handler.function, arguments, handler_context, folder.name)
-        return _shape_result(value, folder)
+        return shape_result(value, folder.response_shaping)
 
     return call
 
@@ -130,18 +157,3 @@ async def _call_handler(
         return await function(arguments, context)
     value = await run_in_thread(lambda: function(arguments, context), f"tool {name}")
     return await value if inspect.isawaitable(value) else value
-
-
-def _shape_result(value: Any, folder: ToolFolder) -> ToolResult:
-    shaping = folder.response_shaping
-    plain = ToolResult.ok(value)
-    if shaping is None or plain.error:
-        return plain
-    shaped = shape(
-        value,
-        path=shaping.path,
-        pick=shaping.pick,
-        rename=shaping.rename,
-        template=shaping.template,
-    )
-    return ToolResult.ok(shaped).cut(shaping.max_length)

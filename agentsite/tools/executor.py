@@ -16,7 +16,10 @@ from typing import Literal
 
 from agentsite.engine.history import UNFINISHED
 from agentsite.engine.messages import ToolCallPart
+from agentsite.manifest.blocks import Permissions
 from agentsite.tools.base import Tool, ToolContext, ToolError, ToolResult
+from agentsite.tools.limits import Limits
+from agentsite.tools.permissions import Guard
 from agentsite.tools.results import STORED_CHARS
 
 logger = logging.getLogger(__name__)
@@ -27,6 +30,9 @@ BACKOFF_S = (0.5, 1.0)
 """Pauses before the second and the third try of an idempotent tool."""
 
 
+ALLOW_ALL = Guard(Permissions())
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """How a call ended. `interrupted`: it was stopped, or never started."""
@@ -34,11 +40,15 @@ class Settled:
     status: Literal["ok", "error", "interrupted"]
     result: ToolResult
     duration_ms: int
+    denied: bool = False
+    """A rule refused it: it never ran."""
 
 
 MakeContext = Callable[[ToolCallPart, float], ToolContext]
 """Makes the context of a call from the call and its deadline (monotonic seconds)."""
 Report = Callable[[ToolCallPart, Settled], Awaitable[None]]
+TellLate = Callable[[ToolCallPart, Settled], Awaitable[None]]
+"""Takes what a call came to after it had been given up and settled otherwise."""
 
 
 async def run_calls(
@@ -49,17 +59,37 @@ async def run_calls(
     concurrency: int,
     timeout_s: float,
     settled: Report,
+    agent: str = "",
+    guard: Guard = ALLOW_ALL,
+    limits: Limits | None = None,
+    frozen: str = "",
+    late: TellLate | None = None,
     grace_s: float = GRACE_S,
     backoff_s: Sequence[float] = BACKOFF_S,
 ) -> None:
     """Run calls, at most `concurrency` at a time, exclusive ones alone, and report each.
 
+    `agent` is whose rates are counted; `guard` refuses calls, the sentence `frozen` those that
+    write outside of this server's rows; `limits` are what all runs of the process share.
     `timeout_s` is for tools that have no timeout of their own. When cancelled, running
     tools are cancelled, given `grace_s` twice to end, and every call without a result is
     reported as interrupted, in call order, before CancelledError goes on. An error of
     `settled` itself stops the other calls unreported and is raised.
     """
-    batch = _Batch(toolset, make_context, timeout_s, settled, grace_s, tuple(backoff_s))
+    limits = limits or Limits()
+    batch = _Batch(
+        toolset,
+        make_context,
+        timeout_s,
+        settled,
+        agent,
+        guard,
+        limits,
+        late,
+        frozen,
+        grace_s,
+        tuple(backoff_s),
+    )
     slots = asyncio.Semaphore(max(1, concurrency))
     try:
         for group in _group_calls(calls, toolset):
@@ -105,15 +135,21 @@ class _Batch:
     make_context: MakeContext
     timeout_s: float
     settled: Report
+    agent: str
+    guard: Guard
+    limits: Limits
+    late: TellLate | None
+    frozen: str
     grace_s: float
     backoff_s: tuple[float, ...]
+    denied: set[str] = field(default_factory=set)
     reported: set[str] = field(default_factory=set)
     started: dict[str, float] = field(default_factory=dict)
 
     async def run_in_slot(self, call: ToolCallPart, slots: asyncio.Semaphore) -> None:
         async with slots:
             self.started[call.id] = time.monotonic()
-            result = self._refuse(call) or await self._run(call)
+            result = self._refuse(call) or await self._run_in_turn(call)
             await _finish_regardless(self._report(call, result))
 
     def _refuse(self, call: ToolCallPart) -> ToolResult | None:
@@ -126,22 +162,40 @@ class _Batch:
             return ToolResult.fail(
                 f"Invalid parameters: the arguments are not a JSON object: {shown}"
             )
+        tool = self.toolset[call.name]
+        verdict = self.guard.judge(tool, call.arguments)
+        if verdict.decision == "deny":
+            self.denied.add(call.id)
+            return ToolResult.fail(f"Permission denied: {verdict.reason}.")
+        if self.frozen and tool.writes_outside(call.arguments):
+            self.denied.add(call.id)
+            return ToolResult.fail(self.frozen)
         return None
 
-    async def _run(self, call: ToolCallPart) -> ToolResult:
+    async def _run_in_turn(self, call: ToolCallPart) -> ToolResult:
+        """Run when the limits that calls share leave room for it."""
         tool = self.toolset[call.name]
         timeout = self.timeout_s if tool.timeout_s is None else tool.timeout_s
-        context = self.make_context(call, time.monotonic() + timeout)
+        try:
+            await self.limits.pace(self.agent, tool, call.arguments, timeout)
+            async with self.limits.place(tool, call.arguments, timeout):
+                self.started[call.id] = time.monotonic()
+                return await self._run(call, tool, timeout)
+        except ToolError as error:
+            return ToolResult.fail(str(error), transient=error.transient)
+
+    async def _run(self, call: ToolCallPart, tool: Tool, seconds: float) -> ToolResult:
+        context = self.make_context(call, time.monotonic() + seconds)
         task = asyncio.create_task(self._call_tool(tool, context, call), name=f"call {call.id}")
         try:
-            await asyncio.wait({task}, timeout=timeout)
+            await asyncio.wait({task}, timeout=seconds)
             if task.done():
                 return _take_result(task, tool)
-            await _finish_regardless(self._stop(task, tool))
-            return ToolResult.fail(f'Tool "{tool.name}" did not finish within {timeout:g} s.')
+            await _finish_regardless(self._stop(task, tool, call))
+            return ToolResult.fail(f'Tool "{tool.name}" did not finish within {seconds:g} s.')
         except asyncio.CancelledError:
             if not task.done():
-                await _finish_regardless(self._stop(task, tool))
+                await _finish_regardless(self._stop(task, tool, call))
             # What took effect all the same is told as it was, not as interrupted.
             if task.done() and not task.cancelled() and not task.result().error:
                 await _finish_regardless(self._report(call, task.result()))
@@ -149,7 +203,7 @@ class _Batch:
         finally:
             context.closed = True
 
-    async def _stop(self, task: asyncio.Task[ToolResult], tool: Tool) -> None:
+    async def _stop(self, task: asyncio.Task[ToolResult], tool: Tool, call: ToolCallPart) -> None:
         """Cancel, wait, cancel again; a tool that shrugs off both is left behind, and named."""
         for _ in range(2):
             task.cancel()
@@ -157,15 +211,29 @@ class _Batch:
             if task.done():
                 return
         logger.error("Tool %s ignores its cancellation and goes on in the background", tool.name)
+        if self.late is not None:
+            self.limits.keep(self._await_late(task, call, self.late))
+
+    async def _await_late(
+        self, task: asyncio.Task[ToolResult], call: ToolCallPart, late: TellLate
+    ) -> None:
+        await asyncio.wait({task})
+        if task.cancelled():
+            return
+        result = task.result()
+        spent = round((time.monotonic() - self.started[call.id]) * 1000)
+        status: Literal["ok", "error"] = "error" if result.error else "ok"
+        await late(call, Settled(status, result.cut(STORED_CHARS), spent))
 
     async def _call_tool(self, tool: Tool, context: ToolContext, call: ToolCallPart) -> ToolResult:
         """Call, and call again where that is allowed and promises something."""
-        pauses = self.backoff_s if tool.idempotent else ()
+        pauses = self.backoff_s if tool.may_retry(call.arguments) else ()
         for pause in pauses:
             result = await _call_once(tool, context, call)
             if not (result.error and result.transient):
                 return result
             await asyncio.sleep(pause)
+            await self.limits.pace(context.agent, tool, call.arguments, pause)
         return await _call_once(tool, context, call)
 
     async def _report(self, call: ToolCallPart, result: ToolResult) -> None:
@@ -183,7 +251,8 @@ class _Batch:
         self.reported.add(call.id)
         now = time.monotonic()
         duration_ms = round((now - self.started.get(call.id, now)) * 1000)
-        await self.settled(call, Settled(status, result.cut(STORED_CHARS), duration_ms))
+        denied = call.id in self.denied
+        await self.settled(call, Settled(status, result.cut(STORED_CHARS), duration_ms, denied))
 
 
 async def _call_once(tool: Tool, context: ToolContext, call: ToolCallPart) -> ToolResult:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
+from agentsite.connections.prepare import Wish
 from agentsite.tools.base import ToolContext
+from agentsite.tools.connections import call_connection
 from agentsite.tools.results import ToolError, clean
+from agentsite.tools.sandboxed import block_of, run_shell
 from agentsite.tools.store_access import store_for_handler
 from agentsite.tools.threads import post
 
@@ -33,6 +36,7 @@ class HandlerContext:
         self._context = context
         self._environment = environment
         self._loop = loop
+        self._requests = 0
         self.user = context.user
         """What is known of the caller; empty for automations."""
         self.scope_id = context.scope_id
@@ -71,9 +75,34 @@ class HandlerContext:
         running, completed = running and clean(running), completed and clean(completed)
         self._send(lambda: self._context.set_label(running, completed))
 
-    async def request(self, *_args: Any, **_options: Any) -> NoReturn:
-        """Call a connection."""
-        raise ToolError("ctx.request is not supported yet: this server has no connections.")
+    async def request(
+        self,
+        connection: str,
+        endpoint: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        method: str = "GET",
+        params: Mapping[str, Any] | None = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Call a connection under its own rules: `{status, data, …}`.
+
+        `options` holds the keyword arguments, where a mapping is handier. What would ask a
+        person is done only if tool.json has `confirm` and a person approved this call.
+        Raises `ToolError`.
+        """
+        given = dict(options or {})
+        wish = Wish(
+            connection=connection,
+            endpoint=endpoint,
+            method=str(given.get("method", method)).upper(),
+            params=given.get("params", params) or {},
+            data=given.get("data", data),
+            headers=given.get("headers", headers) or {},
+        )
+        self._requests += 1
+        return await call_connection(self._context, wish, key=f"_{self._requests}")
 
     async def store(
         self, name: str, payload: dict[str, Any], *, if_version: int | None = None
@@ -84,9 +113,15 @@ class HandlerContext:
         """
         return await store_for_handler(self._context, name, payload, if_version)
 
-    async def exec(self, *_args: Any, **_options: Any) -> NoReturn:
-        """Run a command in the sandbox."""
-        raise ToolError("ctx.exec is not supported yet: this server has no sandbox.")
+    async def exec(self, command: str, timeout: float | None = None) -> dict[str, Any]:  # noqa: ASYNC109 - the sandbox ends it
+        """Run a shell command in the sandbox: `{exitCode, stdout, stderr}`.
+
+        `timeout` is seconds; `ended` tells why a command was cut short. Raises `ToolError`
+        unless amodal.json says `"sandbox": {"shellExec": true}`.
+        """
+        if not block_of(self._context.bundle).shell_exec:
+            raise ToolError('ctx.exec needs "sandbox": {"shellExec": true} in amodal.json.')
+        return await run_shell(self._context.bundle, command, timeout)
 
     def _send(self, work: Callable[[], None]) -> None:
         try:

@@ -119,6 +119,7 @@ MEMORY = Tool(
     call=use_memory,
     # Adding a text that is there changes nothing, and an id never comes back.
     idempotent=True,
+    inside=True,
     running_label="Looking after memory",
     completed_label="Looked after memory",
 )

@@ -50,4 +50,5 @@ PRESENT = Tool(
     ),
     call=show_widget,
     idempotent=True,
+    inside=True,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +54,8 @@ class ToolResult:
     error: bool = False
     stop: str | None = None
     transient: bool = False
+    planning: bool | None = None
+    """Whether the run plans from here on; None: as before."""
 
     @classmethod
     def ok(cls, value: Any) -> ToolResult:
@@ -88,6 +91,15 @@ class ToolResult:
     def of_image(cls, raw: bytes) -> ToolResult:
         """One picture, or what is wrong with it."""
         return cls.ok(f"data:image/any;base64,{base64.b64encode(raw).decode()}")
+
+    @classmethod
+    def of_blocks(cls, blocks: Iterable[str | bytes], *, error: bool = False) -> ToolResult:
+        """Texts and the bytes of pictures, in order; a picture leaves its number in the text."""
+        images = _Images()
+        told = [each if isinstance(each, str) else images.keep(each) for each in blocks]
+        text = "\n".join(each for each in told if each)
+        texts = (TextPart(visible(text)),) if text or not images.parts else ()
+        return cls(parts=(*texts, *images.parts), error=error)
 
     @classmethod
     def fail(cls, text: str, *, transient: bool = False) -> ToolResult:
@@ -162,6 +174,10 @@ class _Images:
             raw = base64.b64decode(uri.partition(",")[2], validate=True)
         except (binascii.Error, ValueError):
             return f"[image not readable: {declared}]"
+        return self.keep(raw, declared)
+
+    def keep(self, raw: bytes, declared: str = "image") -> str:
+        """The same for its bytes."""
         media_type = recognise_image(raw)
         if media_type is None:
             return f"[image not readable: {declared}]"

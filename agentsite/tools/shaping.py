@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from agentsite.tools.base import PLACEHOLDER
+from agentsite.manifest.tool_schema import ResponseShaping
+from agentsite.tools.base import PLACEHOLDER, ToolResult
 
 MISSING = object()
 
@@ -55,6 +56,21 @@ def _shape_item(
     if template is not None:
         return PLACEHOLDER.sub(lambda match: _to_text(look_up(item, match[1])), template)
     return item
+
+
+def shape_result(value: Any, shaping: ResponseShaping | None) -> ToolResult:
+    """A value as a tool's result, shaped and cut as tool.json says."""
+    plain = ToolResult.ok(value)
+    if shaping is None or plain.error:
+        return plain
+    shaped = shape(
+        value,
+        path=shaping.path,
+        pick=shaping.pick,
+        rename=shaping.rename,
+        template=shaping.template,
+    )
+    return ToolResult.ok(shaped).cut(shaping.max_length)
 
 
 def look_up(value: Any, path: str) -> Any:

@@ -7,10 +7,11 @@ store refuses is told to the model in the store's own words.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
 
 import msgspec
+from django.db import OperationalError
 
 from agentsite.manifest.stores import Failure
 from agentsite.rows.units import unit
@@ -18,7 +19,7 @@ from agentsite.tools.base import ToolContext, ToolError
 from stores_app.actions import once, put, remove, writing
 from stores_app.batches import put_many
 from stores_app.deadletters import bury
-from stores_app.errors import StoreError, Unavailable
+from stores_app.errors import BatchFailed, StoreError, Unavailable
 from stores_app.places import Origin, Place, find_place
 
 T = TypeVar("T")
@@ -33,6 +34,16 @@ def open_store(context: ToolContext, name: str) -> Place:
     except StoreError as error:
         known = ", ".join(spec.name for spec in context.bundle.stores) or "none"
         raise ToolError(f"{error}. Stores: {known}") from error
+
+
+async def ask_async(work: Awaitable[T]) -> T:
+    """The same for what awaits by itself."""
+    try:
+        return await work
+    except Unavailable as error:
+        raise ToolError(str(error), transient=True) from error
+    except StoreError as error:
+        raise ToolError(str(error)) from error
 
 
 async def ask(work: Callable[[], T]) -> T:
@@ -79,10 +90,15 @@ async def put_documents(context: ToolContext, place: Place, items: list[Any]) ->
     origin = origin_of(context, {"items": items})
 
     def write() -> Any:
-        return put_many(place, items, origin, call_id=context.call_id)
+        try:
+            return put_many(place, items, origin, call_id=context.call_id)
+        except BatchFailed as error:
+            return error  # raised behind the unit, which keeps what was buried
 
-    result: dict[str, Any] = await _try(place, write, items, origin)
-    return result
+    result = await _try(place, write, items, origin)
+    if isinstance(result, BatchFailed):
+        raise ToolError(str(result)) from result
+    return cast("dict[str, Any]", result)
 
 
 async def store_for_handler(
@@ -90,6 +106,7 @@ async def store_for_handler(
 ) -> dict[str, Any]:
     """`ctx.store`: a handler may store several documents in one call. Raises `ToolError`."""
     place = open_store(context, name)
+    payload = context.redact(payload)
     arguments = payload if isinstance(payload, dict) else {}
     origin = origin_of(context, arguments, "handler")
     result: dict[str, Any] = await _try(
@@ -137,6 +154,9 @@ async def _try(place: Place, write: Callable[[], T], items: list[Any], origin: O
 async def _write(write: Callable[[], T]) -> T:
     try:
         return await unit(write)
+    except OperationalError as error:  # at the commit, when the verb itself was done
+        text = "The stores could not be reached just now. Try again in a moment."
+        raise Unavailable(text) from error
     except Unavailable:
         raise
     except StoreError as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.stores import StoreSpec
 from agentsite.tools.base import Tool, ToolContext, ToolError, ToolResult, object_schema
+from agentsite.tools.similarity import find_similar
 from agentsite.tools.store_access import (
     ask,
+    ask_async,
     delete_document,
     open_store,
     put_document,
@@ -19,6 +22,7 @@ from stores_app.batches import MAX_BATCH
 from stores_app.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, list_documents, read_query
 from stores_app.models import KEY_CHARS
 from stores_app.reading import document_to_api, get, read_history, version_to_api
+from stores_app.vectors import MAX_TEXT
 
 VERSION = {
     "type": "integer",
@@ -46,7 +50,7 @@ def build_store_tools(bundle: Bundle) -> list[Tool]:
         return []
     names = [spec.name for spec in bundle.stores]
     tools = [tool for spec in bundle.stores for tool in (_make_put(spec), _make_batch(spec))]
-    return [*tools, _make_query(names), _make_delete(names), _make_history(names)]
+    return [*tools, _make_query(bundle.stores), _make_delete(names), _make_history(names)]
 
 
 def _make_put(spec: StoreSpec) -> Tool:
@@ -70,6 +74,7 @@ def _make_put(spec: StoreSpec) -> Tool:
         parameters=schema,
         call=call,
         idempotent=True,
+        inside=True,
         running_label=f"Storing in {spec.name}",
         completed_label=f"Stored in {spec.name}",
     )
@@ -108,6 +113,7 @@ def _make_batch(spec: StoreSpec) -> Tool:
         parameters=object_schema({"items": items}, ["items"]),
         call=call,
         idempotent=True,
+        inside=True,
         running_label=f"Storing in {spec.name}",
         completed_label=f"Stored in {spec.name}",
     )
@@ -123,6 +129,10 @@ async def query_store(context: ToolContext, arguments: dict[str, Any]) -> ToolRe
             return ToolResult.ok({"found": False, "key": key})
         return ToolResult.ok({"found": True, **document_to_api(place, row, trace=False)})
     question = {name: value for name, value in arguments.items() if name != "store"}
+    if "similar" in question:
+        embedding = context.bundle.config.models.embedding
+        near = find_similar(place, embedding, question, context.pay, trace=False)
+        return ToolResult.ok(await ask_async(near))
     page = await ask(lambda: list_documents(place, read_query(place, **question)))
     result: dict[str, Any] = {
         "documents": [document_to_api(place, row, trace=False) for row in page.documents],
@@ -138,7 +148,8 @@ async def query_store(context: ToolContext, arguments: dict[str, Any]) -> ToolRe
     return ToolResult.ok(result)
 
 
-def _make_query(names: list[str]) -> Tool:
+def _make_query(specs: Sequence[StoreSpec]) -> Tool:
+    names = [spec.name for spec in specs]
     properties = {
         "store": {"type": "string", "enum": names},
         "key": {**KEY, "description": "Read this one document; without it, list."},
@@ -149,6 +160,7 @@ def _make_query(names: list[str]) -> Tool:
             "The newest first if not given.",
         },
         "search": {"type": "string", "description": "Words that the text fields must have."},
+        **_offer_similarity(specs),
         "limit": {
             "type": "integer",
             "minimum": 1,
@@ -170,6 +182,14 @@ def _make_query(names: list[str]) -> Tool:
     )
 
 
+def _offer_similarity(specs: Sequence[StoreSpec]) -> dict[str, Any]:
+    names = ", ".join(spec.name for spec in specs if spec.embed)
+    if not names:
+        return {}
+    text = f"A text: the documents nearest to it in meaning, with a filter if given. In {names}."
+    return {"similar": {"type": "string", "maxLength": MAX_TEXT, "description": text}}
+
+
 async def delete_from_store(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
     """Delete one document."""
     place = open_store(context, arguments["store"])
@@ -187,6 +207,7 @@ def _make_delete(names: list[str]) -> Tool:
         ),
         call=delete_from_store,
         idempotent=True,
+        inside=True,
         running_label="Deleting {{key}} from {{store}}",
         completed_label="Deleted {{key}} from {{store}}",
     )

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
+class Stopped(BaseException):
+    """Raised in a thread whose call was cancelled; not an Exception, so few catch it."""
+
+
 async def run_in_thread(work: Callable[[], T], name: str) -> T:
     """Return what `work` returns, or raise what it raises.
 
-    A cancelled await returns at once; the thread cannot be stopped and runs out alone.
+    A cancelled await returns at once, and `Stopped` is raised in the thread: at its next
+    step of Python, which ends loops and chains of calls; what waits in C ends first.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
+    finished = False
 
     def settle(result: T | None, error: BaseException | None) -> None:
         if future.done():
@@ -33,15 +41,36 @@ async def run_in_thread(work: Callable[[], T], name: str) -> T:
             future.set_result(result)  # type: ignore[arg-type]  # T when there is no error
 
     def run() -> None:
+        nonlocal finished
         result, error = None, None
         try:
-            result = context.run(work)
+            try:
+                result = context.run(work)
+            finally:
+                finished = True
         except BaseException as caught:  # noqa: BLE001 - carried over to the awaiting task
             error = RuntimeError(repr(caught)) if isinstance(caught, StopIteration) else caught
         post(loop, lambda: settle(result, error))
 
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return await future
+    def run_quietly() -> None:
+        with suppress(Stopped):  # it may come when all is done
+            run()
+
+    thread = threading.Thread(target=run_quietly, name=name, daemon=True)
+    thread.start()
+    try:
+        return await future
+    except asyncio.CancelledError:
+        stop(thread, lambda: finished)
+        raise
+
+
+def stop(thread: threading.Thread, is_finished: Callable[[], bool]) -> None:
+    """Raise `Stopped` in a thread of ours that is still at its work."""
+    if thread.ident is not None and thread.is_alive() and not is_finished():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped)
+        )
 
 
 def post(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from agentsite.engine.deltas import Usage
 from agentsite.engine.events import AnyEvent
+from agentsite.engine.ports import ModelName, Purpose
 from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.loader import load
-from agentsite.tools.base import StoredSlice, Tool, ToolContext, ToolResult
+from agentsite.tools.base import Make, StoredSlice, Tool, ToolContext, ToolResult
+
+Value = TypeVar("Value")
 
 
 def write_agent(root: Path, files: dict[str, Any], env: dict[str, str] | None = None) -> Bundle:
@@ -29,6 +33,7 @@ class Calls:
         self.bundle = bundle
         self.stored = stored or {}
         self.events: list[AnyEvent] = []
+        self.paid: list[tuple[Purpose, ModelName, Usage]] = []
 
     def context(
         self, name: str = "tool", call_id: str = "tc_1", deadline: float = 0
@@ -45,7 +50,13 @@ class Calls:
             bundle=self.bundle,
             send=self.events.append,
             read_result=self.read_result,
+            pay=self.pay,
         )
+
+    async def pay(self, purpose: Purpose, model: ModelName, text: str, make: Make[Value]) -> Value:
+        value, usage = await make(None)
+        self.paid.append((purpose, model, usage))
+        return value
 
     async def read_result(self, call_id: str, offset: int, limit: int) -> StoredSlice | None:
         text = self.stored.get(call_id)

@@ -20,6 +20,7 @@ from agentsite.tools.base import Tool, ToolError, ToolResult, render_label
 from agentsite.tools.load_knowledge import LOAD_KNOWLEDGE
 from agentsite.tools.present import PRESENT, WIDGETS
 from agentsite.tools.prompt_parts import describe_knowledge, describe_skills
+from agentsite.tools.propose_knowledge import PROPOSE_KNOWLEDGE
 from agentsite.tools.read_tool_result import MAX_CHARS, READ_TOOL_RESULT
 from agentsite.tools.stop_execution import STOP_EXECUTION
 from agentsite.tools.toolset import DuplicateTool, build_toolset, specs
@@ -29,6 +30,7 @@ BUILT_IN = [
     PRESENT,
     STOP_EXECUTION,
     LOAD_KNOWLEDGE,
+    PROPOSE_KNOWLEDGE,
     ACTIVATE_SKILL,
     READ_SKILL_FILE,
     READ_TOOL_RESULT,
@@ -121,11 +123,16 @@ async def test_a_stored_result_is_read_in_stretches(calls: Calls) -> None:
 
 def test_a_toolset_holds_what_the_agent_has_use_for(calls: Calls, tmp_path: Path) -> None:
     full = build_toolset(calls.bundle)
-    assert list(full) == sorted(tool.name for tool in BUILT_IN)
-    assert [spec.name for spec in specs(dict(reversed(full.items())))] == list(full)
+    names = [tool.name for tool in BUILT_IN]
+    assert list(full) == sorted([*names, "dispatch", "dispatch_task"])
+    offered = [spec.name for spec in specs(dict(reversed(full.items())))]
+    assert offered == sorted([*names, "dispatch"])
     bare = build_toolset(write_agent(tmp_path / "bare", {}))
     always = ["ask_choice", "ask_user", "present", "read_tool_result", "stop_execution"]
-    assert list(bare) == always
+    assert list(bare) == sorted([*always, "dispatch", "dispatch_task"])
+    alone = {"disabledSubagents": ["explore", "plan", "task"]}
+    config = {"name": "desk", "version": "1.0.0", **alone}
+    assert list(build_toolset(write_agent(tmp_path / "alone", {"amodal.json": config}))) == always
 
 
 def test_two_tools_of_one_name_are_an_error(calls: Calls) -> None:

@@ -117,14 +117,6 @@ async def handle(params, ctx):
     assert settled.result.text == '["Rome",null]'
 
 
-@pytest.mark.parametrize("what", ["request", "exec"])
-async def test_what_is_not_there_yet_says_so(tmp_path: Path, what: str) -> None:
-    handler = f"async def handle(params, ctx):\n    await ctx.{what}('a', 'b')"
-    settled, _ = await run_tool(tmp_path, handler)
-    assert settled.status == "error"
-    assert f"ctx.{what} is not supported yet" in settled.result.text
-
-
 async def test_a_handler_fails_in_its_own_words(tmp_path: Path) -> None:
     handler = "async def handle(params, ctx):\n    return {'error': 'closed on Sundays'}"
     settled, _ = await run_tool(tmp_path, handler)

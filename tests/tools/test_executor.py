@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from agentsite.connections.caller import READ_ONLY
 from agentsite.engine.messages import ToolCallPart
 from agentsite.tools.base import ToolContext, ToolError, ToolResult, object_schema
 from agentsite.tools.executor import Settled
 from agentsite.tools.results import STORED_CHARS
+from tests.requirements import requirement
 from tests.tools.runs import OK, Runner, answer, make_tool, wait_for_ever
 
 
@@ -192,3 +194,25 @@ async def test_what_a_settled_call_sends_is_dropped(runner: Runner) -> None:
     await runner.run([make_tool("t", keep)], "t")
     contexts[0].log("late")
     assert [getattr(event, "message", "") for event in runner.calls.events] == ["in time"]
+
+
+@requirement("automations.read-only")
+async def test_read_only_refuses_what_does_not_say_that_it_is_harmless(runner: Runner) -> None:
+    made: list[str] = []
+
+    async def note(context: ToolContext, _arguments: dict[str, Any]) -> ToolResult:
+        made.append(context.tool_name)
+        return OK
+
+    kinds: dict[str, dict[str, Any]] = {
+        "silent": {},
+        "twice": {"idempotent": True},
+        "reads_some": {"reads": lambda arguments: "read" in arguments},
+        "reader": {"read_only": True},
+        "keeper": {"inside": True},
+    }
+    tools = [make_tool(name, note, **flags) for name, flags in kinds.items()]
+    settled = await runner.run(tools, *kinds, frozen=READ_ONLY)
+    assert sorted(made) == ["keeper", "reader"]
+    assert [one.result.text for one in settled[:3]] == [READ_ONLY] * 3
+    assert [one.denied for one in settled] == [True, True, True, False, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from agentsite.engine.history import UNFINISHED
 from agentsite.engine.messages import ToolCallPart
 from agentsite.tools.base import ToolContext, ToolResult
 from agentsite.tools.executor import Settled
+from agentsite.tools.threads import run_in_thread
 from tests.tools.agents import Calls
 from tests.tools.runs import OK, Runner, answer, make_tool, wait_for_ever
 
@@ -130,8 +132,13 @@ async def test_a_tool_that_resists_is_given_up(
 
     timeout_s = 0.01 if by == "timeout" else 60.0
     tools = [make_tool("resist", resist)]
+    late: asyncio.Queue[tuple[str, Settled]] = asyncio.Queue()
+
+    async def hear(call: ToolCallPart, settled: Settled) -> None:
+        late.put_nowait((call.id, settled))
+
     with caplog.at_level(logging.ERROR):
-        task = asyncio.create_task(runner.run(tools, "resist", timeout_s=timeout_s))
+        task = asyncio.create_task(runner.run(tools, "resist", timeout_s=timeout_s, late=hear))
         await begun.wait()
         if by == "cancellation":
             task.cancel()
@@ -140,8 +147,12 @@ async def test_a_tool_that_resists_is_given_up(
     ((_, settled),) = runner.settled
     assert settled.status == ("error" if by == "timeout" else "interrupted")
     assert "resist ignores its cancellation" in caplog.text
+    assert late.empty()
     release.set()
-    await asyncio.wait({one for one in stubborn if one is not None})
+    async with asyncio.timeout(5):
+        name, came = await late.get()
+    assert (name, came.status, came.result) == ("tc_0", "ok", OK)
+    assert len(runner.settled) == 1
 
 
 async def test_a_report_that_fails_stops_the_other_calls(runner: Runner) -> None:
@@ -153,3 +164,22 @@ async def test_a_report_that_fails_stops_the_other_calls(runner: Runner) -> None
     tools = [make_tool("quick", answer), make_tool("stuck", wait_for_ever)]
     with pytest.raises(PermissionError, match="lease lost"):
         await runner.run(tools, "quick", "stuck", settled=refuse)
+
+
+async def test_a_thread_that_never_ends_is_stopped_with_its_call() -> None:
+    started, ended = threading.Event(), threading.Event()
+
+    def spin() -> None:
+        started.set()
+        try:
+            while True:
+                sum(range(100))
+        finally:
+            ended.set()
+
+    task = asyncio.create_task(run_in_thread(spin, "spin"))
+    assert await asyncio.to_thread(started.wait, 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(ended.wait, 5)
