@@ -10,14 +10,16 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from agentsite.bus.catalogue import MemoryUpdated
+from agentsite.bus.writing import tell
 from agentsite.rows.tenancy import tenant
 from memory_app.likeness import is_fuller, says_the_same, words_of
 from memory_app.models import MemoryEntry
@@ -115,6 +117,7 @@ def add_entry(
                 source_run=source.run_id,
             )
             entry.save(force_insert=True)
+            tell_change(partition, "add", entry.pk)
             return Added(entry, False, [*entries, entry])
         if is_fuller(content, same.content):
             _check_budget(entries, same, content, budget)
@@ -126,6 +129,7 @@ def add_entry(
                 source_run=source.run_id,
                 updated_at=Now(),
             )
+            tell_change(partition, "merge", same.pk)
         return Added(same, True, entries)
 
 
@@ -166,7 +170,21 @@ def remove_entry(partition: Partition, given: str) -> tuple[MemoryEntry, list[Me
         if len(meant) > 1:
             raise AmbiguousId([row.pk for row in meant])
         partition.entries.filter(pk=meant[0].pk).delete()
+        tell_change(partition, "remove", meant[0].pk)
         return meant[0], [row for row in entries if row is not meant[0]]
+
+
+def tell_change(partition: Partition, operation: str, entry_id: str) -> None:
+    """Put a change on the event bus, inside its transaction."""
+    tell(partition.agent, partition.scope_id, MemoryUpdated(operation, entry_id))
+
+
+def forget_entries(entries: Iterable[MemoryEntry]) -> None:
+    """Remove entries of any partitions, on behalf of staff."""
+    with transaction.atomic():
+        for entry in entries:
+            tell_change(Partition(entry.agent, entry.scope_id), "remove", entry.pk)
+            entry.delete()
 
 
 def list_entries(partition: Partition) -> list[MemoryEntry]:

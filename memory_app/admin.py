@@ -7,6 +7,7 @@ never edited here. Removing is all that an operator does to an entry.
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -15,6 +16,8 @@ from unfold.paginator import (  # type: ignore[import-untyped]  # it has no type
     InfinitePaginator,
 )
 
+from agentsite.rows.audited import Audited
+from memory_app.actions import forget_entries
 from memory_app.models import MemoryEntry, SessionMemory
 
 SHOWN_CHARS = 120
@@ -22,7 +25,7 @@ SHOWN_SESSIONS = 20
 
 
 @admin.register(MemoryEntry)
-class MemoryEntryAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class MemoryEntryAdmin(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """One fact: where it comes from, and which conversations have seen it."""
 
     show_full_result_count = False
@@ -47,6 +50,14 @@ class MemoryEntryAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def has_change_permission(self, request: HttpRequest, obj: MemoryEntry | None = None) -> bool:
         return False
+
+    def delete_model(self, request: HttpRequest, obj: MemoryEntry) -> None:
+        """Remove an entry, and tell those who watch."""
+        forget_entries([obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[MemoryEntry]) -> None:
+        """Remove the chosen entries."""
+        forget_entries(queryset)
 
     @admin.display(description="Text")
     def text(self, row: MemoryEntry) -> str:

@@ -23,8 +23,10 @@ from stores_app.errors import (
 )
 from stores_app.lifetime import find_ttl
 from stores_app.models import Receipt
+from stores_app.news import tell_change
 from stores_app.places import COLUMNS, Origin, Place, Read, Stored, read_row, to_json
 from stores_app.validation import check_document
+from stores_app.vectors import request_vector
 
 RACES = 5
 """How often a write that met another new document of its key begins again."""
@@ -45,7 +47,9 @@ def put(
         field = place.spec.entity.key_fields[0]
         raise InvalidDocument(place.name, [{"field": field, "problem": problem}])
     with writing(place):
-        return write(place, made, clean, origin, if_version)
+        stored = write(place, made, clean, origin, if_version)
+        tell_change(place, "put", key=made)
+    return stored
 
 
 @contextmanager
@@ -94,6 +98,8 @@ def write(
             document_id, result = stored
             if targets is not None:
                 _point(place, document_id, targets)
+            if place.spec.embed:
+                request_vector(place, document_id, payload)
             return result
     raise Unavailable(f'Many write to "{key}" of store "{place.name}" at once. Try again.')
 
@@ -219,3 +225,4 @@ def remove(place: Place, key: str, if_version: int | None = None) -> None:
     except IntegrityError as error:
         named = references.name_referrers(place, old.id)
         raise Conflict(f'Document "{key}" is still referred to by {named}.') from error
+    tell_change(place, "delete", key=key)

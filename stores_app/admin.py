@@ -12,20 +12,24 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from unfold.admin import ModelAdmin  # type: ignore[import-untyped]  # it has no types
 from unfold.paginator import (  # type: ignore[import-untyped]  # it has no types
     InfinitePaginator,
 )
 
+from agentsite.rows.audited import Audited
 from stores_app import deadletters
 from stores_app.actions import delete
 from stores_app.errors import StoreError, StoreNotFound
-from stores_app.forms import DocumentForm
+from stores_app.forms import PlaceForm, of_place
 from stores_app.models import DeadLetter, Document, DocumentVersion
-from stores_app.specs import open_for_staff
+from stores_app.places import Place
+from stores_app.schema_form import build_fields
+from stores_app.specs import list_stores, open_for_staff
 
 SHOWN_CHARS = 100
 SHOWN_VERSIONS = 20
@@ -53,7 +57,18 @@ def show_trace(trace: dict[str, Any] | None) -> str:
     return format_html('{} {} of <a href="{}">{}</a>', source, trace.get("tool", ""), page, run)
 
 
-class Rows(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+def find_store(request: HttpRequest, row: Any) -> Place | None:
+    """The store of a row, or of a new one; None while none is chosen, or where it is gone."""
+    given = request.POST if "store" in request.POST else request.GET
+    names = ("agent", "scope_id", "store")
+    agent, scope_id, store = (getattr(row, n) if row else given.get(n, "") for n in names)
+    try:
+        return open_for_staff(agent, scope_id, store) if store else None
+    except StoreError:
+        return None
+
+
+class Rows(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Large tables: no page counts them."""
 
     show_full_result_count = False
@@ -87,7 +102,6 @@ class Rows(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 class DocumentAdmin(Rows):
     """Newest versions."""
 
-    form = DocumentForm
     actions = None
     list_display = ("key", "store", "agent", "scope", "version", "updated_at", "expires_at")
     list_filter = ("shared", "updated_at")
@@ -95,7 +109,8 @@ class DocumentAdmin(Rows):
     search_help_text = "A whole key, store, scope or agent"
     ordering = ("-id",)
     readonly_fields = (
-        "key", "scope", "version", "writer", "created_at", "updated_at", "expires_at", "earlier",
+        "key", "scope", "version", "writer", "created_at", "updated_at", "expires_at", "content",
+        "earlier",
     )  # fmt: skip
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -107,22 +122,49 @@ class DocumentAdmin(Rows):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return bool(admin.ModelAdmin.has_delete_permission(self, request, obj))
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """First where, then what: the second page has the fields of the store's schema."""
+        agent, _, store = request.POST.get("place", "").partition("/")
+        if (agent, store) in list_stores():
+            chosen = {"agent": agent, "store": store, "scope_id": request.POST.get("scope_id", "")}
+            return HttpResponseRedirect(f"{request.path}?{urlencode(chosen)}")
+        answer: HttpResponse = super().add_view(request, form_url, extra_context)
+        return answer
+
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        place = find_store(request, obj)
+        if obj is None and place is None:
+            return ((None, {"fields": ("place", "scope_id")}),)
+        typed = list(build_fields(place.spec)) if place is not None else []
         if obj is None:
-            return ((None, {"fields": ("agent", "scope_id", "store", "payload")}),)
-        fields = (
-            ("store", "agent", "scope"), ("key", "version"), "payload", "seen_version", "writer",
-            ("created_at", "updated_at", "expires_at"), "earlier",
+            hidden = ("agent", "scope_id", "store")
+            return ((str(place and place.name), {"fields": (*typed, *hidden)}),)
+        facts = (
+            ("store", "agent", "scope"), ("key", "version"), "writer",
+            ("created_at", "updated_at", "expires_at"),
         )  # fmt: skip
-        return ((None, {"fields": fields}),)
+        return (
+            (None, {"fields": facts}),
+            ("Document", {"fields": (*typed, "seen_version", "content")}),
+            ("History", {"fields": ("earlier",)}),
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.readonly_fields if obj is None else (*self.readonly_fields, "store", "agent")
+        return () if obj is None else (*self.readonly_fields, "store", "agent")
 
-    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        form = super().get_form(request, *args, **kwargs)
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        place = find_store(request, obj)
+        kwargs["form"] = PlaceForm if obj is None and place is None else of_place(place)
+        form: Any = super().get_form(request, obj, change, **kwargs)
         form.staff = request.user.get_username()
         return form
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {name: request.GET.get(name, "") for name in ("agent", "scope_id", "store")}
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """The form has written it."""
@@ -141,6 +183,7 @@ class DocumentAdmin(Rows):
             self._refuse(request, f"{obj} is still referred to by other documents.")
 
     def _refuse(self, request: HttpRequest, text: str) -> None:
+        transaction.set_rollback(True)  # the log was told of a deletion that does not happen
         self.message_user(request, text, messages.ERROR)
         request.META[REFUSED] = True
 
@@ -217,7 +260,9 @@ class DeadLetterAdmin(Rows):
         for letter in rows.order_by("id"):
             try:
                 place = open_for_staff(letter.agent, letter.scope_id, letter.store)
-                problem = deadletters.replay(letter.pk, letter.scope_id, place)
+                with transaction.atomic():
+                    problem = deadletters.replay(letter.pk, letter.scope_id, place)
+                    self._tell(request, "replayed", letter)
             except StoreError as error:
                 problem = str(error)
             if problem is None:
@@ -228,8 +273,17 @@ class DeadLetterAdmin(Rows):
     @admin.action(description="Discard them", permissions=["replay"])
     def discard(self, request: HttpRequest, rows: QuerySet[DeadLetter]) -> None:
         """Settle letters without storing them."""
-        count = deadletters.discard(list(rows.values_list("pk", flat=True)))
+        with transaction.atomic():
+            letters = list(rows.filter(status=DeadLetter.Status.OPEN).select_for_update())
+            count = deadletters.discard([letter.pk for letter in letters])
+            for letter in letters:
+                self._tell(request, "discarded", letter)
         self.message_user(request, f"{count} discarded.", messages.SUCCESS)
+
+    def _tell(self, request: HttpRequest, verb: str, before: DeadLetter) -> None:
+        after = DeadLetter.objects.get(pk=before.pk)
+        told = [{"status": row.status, "attempts": row.attempts} for row in (before, after)]
+        self.audit(request, verb, before, *told)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("stores_app.change_deadletter")

@@ -10,6 +10,7 @@ from django.db import transaction
 from stores_app.actions import once, write, writing
 from stores_app.deadletters import bury
 from stores_app.errors import BatchFailed, InvalidDocument, StoreError
+from stores_app.news import tell_change
 from stores_app.places import Origin, Place
 from stores_app.validation import check_document
 
@@ -34,7 +35,8 @@ def put_many(place: Place, items: list[Any], origin: Origin, *, call_id: str = "
     """
     place.require_writer()
     try:
-        with writing(place):
+        # What a failed batch has written is undone here, so that its burial can stay.
+        with writing(place), transaction.atomic():
             if not call_id:
                 return _put_all(place, items, origin)
             return once(place, call_id, lambda: _put_all(place, items, origin))
@@ -57,7 +59,10 @@ def _put_all(place: Place, items: list[Any], origin: Origin) -> dict[str, Any]:
     if place.spec.failure.dead_letter:
         for each in failed:
             bury(place, [items[each.index]], each.error, origin)
-    result: dict[str, Any] = {"stored": len(items) - len(failed)}
+    stored = len(items) - len(failed)
+    if stored:
+        tell_change(place, "batch", count=stored)
+    result: dict[str, Any] = {"stored": stored}
     if mode == "skip":
         return {**result, "skipped": len(failed), "failed": 0, "total": len(items)}
     result |= {"failed": len(failed), "total": len(items)}

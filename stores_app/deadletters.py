@@ -13,6 +13,7 @@ from agentsite.rows.tenancy import tenant
 from stores_app.actions import write, writing
 from stores_app.errors import StoreError
 from stores_app.models import DeadLetter
+from stores_app.news import tell_change
 from stores_app.places import Origin, Place
 from stores_app.validation import UNSTORABLE, check_document
 
@@ -65,6 +66,7 @@ def _store_all(place: Place, letter: DeadLetter) -> None:
         for item in letter.items:
             key, payload = check_document(place.spec, item)
             write(place, key, payload, origin)
+        tell_change(place, "batch", count=len(letter.items))
 
 
 def discard(letter_ids: list[int]) -> int:

@@ -134,6 +134,37 @@ class DocumentValue(models.Model):
         return f"{self.document_id}: {self.text_value or self.number_value}"
 
 
+class DocumentVector(models.Model):
+    """What similarity is judged by: the vector of the fields that a store names in `embed`.
+
+    The columns `vector` (float4[]) and `bits` (their signs) are the database's (migration 0003).
+    """
+
+    document = models.OneToOneField(
+        Document, models.DO_NOTHING, db_constraint=False, primary_key=True, related_name="vector"
+    )
+    scope_id = models.CharField(max_length=SCOPE_CHARS, default="", blank=True)
+    agent = models.CharField(max_length=AGENT_CHARS)
+    store = models.CharField(max_length=STORE_CHARS)
+    shared = models.BooleanField(default=False)
+    text_hash = models.CharField(max_length=64, blank=True)
+    """Of the text it is made of; empty: there is none. `?` is not known yet."""
+    model = models.CharField(max_length=250, default="", blank=True)
+    attempts = models.IntegerField(default=0)
+    next_try_at = models.DateTimeField()
+    problem = models.CharField(max_length=500, default="", blank=True)
+
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["scope_id", "agent", "store"], name="vector_partition"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.document_id)
+
+
 class Reference(models.Model):
     """A `ref` field that points at a document; the database lets no target be deleted."""
 

@@ -85,22 +85,26 @@ class Read(msgspec.Struct, frozen=True):
     updated_at: dt.datetime
     expires_at: dt.datetime | None
     stale: bool
+    pending: bool = False
+    """Its vector is still to come."""
 
 
 COLUMNS = (
     "d.id, d.key, d.version, d.payload, d.trace, d.created_at, d.updated_at, d.expires_at,"
-    " coalesce(d.expires_at <= now(), false)"
+    " coalesce(d.expires_at <= now(), false), EXISTS (SELECT 1 FROM stores_app_documentvector w"
+    "  WHERE w.document_id = d.id AND w.vector IS NULL AND w.text_hash <> '')"
 )
 """What `read_row` takes, of a document `d`."""
-WIDTH = 9
+WIDTH = 10
 
 
 def read_row(row: tuple[Any, ...]) -> Read:
     """A row of `COLUMNS`; further columns are left alone."""
-    id_, key, version, payload, trace, created, updated, expires, stale = row[:WIDTH]
+    id_, key, version, payload, trace, created, updated, expires, stale, pending = row[:WIDTH]
     return Read(
-        id_, key, version, as_json(payload), as_json(trace), created, updated, expires, stale
-    )
+        id_, key, version, as_json(payload), as_json(trace), created, updated, expires, stale,
+        pending,
+    )  # fmt: skip
 
 
 def as_json(value: Any) -> Any:

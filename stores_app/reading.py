@@ -70,6 +70,8 @@ def document_to_api(place: Place, row: Read, *, trace: bool = True) -> dict[str,
     if row.expires_at is not None:
         meta["ttl"] = round((row.expires_at - row.updated_at).total_seconds())
         meta["expiresAt"] = row.expires_at.isoformat()
+    if row.pending:
+        meta["embedding"] = "pending"
     if trace and row.trace is not None:
         meta["trace"] = row.trace
     return _shape(place, row.key, row.version, row.payload, meta)

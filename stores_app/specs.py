@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 
 from django.conf import settings
@@ -42,3 +43,12 @@ def open_for_staff(agent: str, scope_id: str, store: str) -> Place:
     if place.spec.shared:  # staff keep what all scopes share
         return find_place(agent, "", bundle.stores, store)
     return place
+
+
+def list_stores() -> list[tuple[str, str]]:
+    """Agent and name of every store that is served; agents with errors are left out."""
+    found = []
+    for agent in sorted(served_agents().sources):
+        with suppress(ManifestError):
+            found += [(agent, spec.name) for spec in served_agents().get(agent).stores]
+    return found

@@ -11,6 +11,7 @@ from django.db import connection
 from memory_app import actions
 from memory_app.actions import Budget, Partition, Source
 from memory_app.models import MemoryEntry
+from tests.requirements import requirement
 
 pytestmark = pytest.mark.django_db
 ROOM = Budget(50, 8_000)
@@ -75,6 +76,7 @@ def test_too_many_characters_are_refused_with_figures(partition: Partition) -> N
     actions.add_entry(partition, "b" * 40, Budget(5, 100), RUN)
 
 
+@requirement("scope.memory-merge")
 def test_the_fuller_wording_stays_and_names_its_run(partition: Partition) -> None:
     actions.add_entry(partition, LONG, ROOM, RUN)
     fuller = actions.add_entry(partition, f"{LONG} today", ROOM, Source("sess_2", "run_2"))
@@ -87,6 +89,7 @@ def test_the_fuller_wording_stays_and_names_its_run(partition: Partition) -> Non
         actions.add_entry(partition, f"{LONG} today please", Budget(1, len(LONG) + 8), RUN)
 
 
+@requirement("scope.memory-remove")
 @pytest.mark.parametrize("given", ["%", "_", "a", "abcde", "ab%def", "______", "abcdef*", "", "'"])
 def test_wildcards_and_short_prefixes_are_no_ids(partition: Partition, given: str) -> None:
     place(partition, "abcdef" + "0" * 26)
@@ -95,6 +98,7 @@ def test_wildcards_and_short_prefixes_are_no_ids(partition: Partition, given: st
     assert len(contents(partition)) == 1
 
 
+@requirement("scope.memory-remove")
 def test_exactly_one_entry_goes(partition: Partition) -> None:
     place(partition, "abcdef01" + "0" * 24, "first")
     place(partition, "abcdef02" + "0" * 24, "second")
@@ -125,6 +129,7 @@ def test_search_finds_words_their_beginnings_and_forms(partition: Partition) -> 
     assert touched.filter(last_recalled_at=None).count() == 0
 
 
+@requirement("scope.memory-budget")
 @pytest.mark.django_db(transaction=True)
 def test_budgets_hold_under_concurrency(partition: Partition) -> None:
     def add(number: int) -> bool:

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from memory_app.models import MemoryEntry, SessionMemory
+from tests.requirements import requirement
 from tests.sessions_app.rows import make_run, make_session
 
 pytestmark = pytest.mark.django_db
@@ -30,6 +31,7 @@ def page(staff: Client, name: str, *args: str, **query: str) -> str:
     return answer.content.decode()
 
 
+@requirement("scope.memory-traced")
 def test_a_poisoned_entry_is_traced_and_removed(staff: Client) -> None:
     writer = make_run(make_session())
     reader = make_session()

@@ -86,10 +86,12 @@ class Story:
         Run.objects.filter(session=self.session).update(status="done")
         self.place += 10
         run = Run.objects.create(
-            id=f"run_{uuid.uuid4().hex}", session=self.session, agent="desk", status="running"
-        )
+            id=f"run_{uuid.uuid4().hex}", session=self.session, agent="desk", status="running",
+            scope_id=self.partition.scope_id,
+        )  # fmt: skip
         Message.objects.create(
             id=f"msg_{run.pk}", session=self.session, run=run, attempt=1, role="user",
+            scope_id=self.partition.scope_id,
             position=self.place, parts=[], aside="[time]", created_at=timezone.now(),
         )  # fmt: skip
         return RunRef(run.pk, 1, self.session.pk, self.partition.scope_id)
@@ -103,6 +105,7 @@ class Story:
     def summarise(self, until: int) -> None:
         Message.objects.create(
             id=f"sum_{uuid.uuid4().hex}", session=self.session, role="summary", attempt=1,
+            scope_id=self.partition.scope_id,
             run=Run.objects.get(session=self.session, status="running"), position=self.place + 5,
             parts=[], covers_until=until, created_at=timezone.now(),
         )  # fmt: skip

@@ -21,6 +21,7 @@ from stores_app.errors import (
 from stores_app.models import Document, DocumentValue, DocumentVersion, Reference
 from stores_app.places import Origin, Place, Stored, find_place
 from stores_app.reading import count_stores, document_to_api, get, read_history, version_to_api
+from tests.requirements import requirement
 from tests.stores_app.conftest import API, Open, ask, keys, make_specs, order, store
 
 ALL = {"versions": 100}
@@ -55,6 +56,7 @@ def test_stores_are_found_by_both_spellings() -> None:
         find_place("a", "", specs, "nope")
 
 
+@requirement("scope.store-version")
 def test_a_write_may_depend_on_the_version(at: Open) -> None:
     place = at("orders")
     with pytest.raises(VersionConflict, match="does not exist"):
@@ -70,6 +72,7 @@ def test_a_write_may_depend_on_the_version(at: Open) -> None:
         delete(place, "1")
 
 
+@requirement("scope.store-history")
 def test_history_is_kept_as_long_as_the_store_says(at: Open) -> None:
     place = at("orders")
     for number in range(4):
@@ -89,6 +92,7 @@ def test_history_is_kept_as_long_as_the_store_says(at: Open) -> None:
     assert DocumentVersion.objects.filter(store="customers").count() == 0
 
 
+@requirement("scope.store-trace")
 def test_a_trace_says_who_wrote(at: Open) -> None:
     place = at("orders")
     origin = Origin("tool", "sess_1", "run_1", "tc_1", "store_orders", {"number": "1"})
@@ -110,6 +114,7 @@ def test_a_trace_says_who_wrote(at: Open) -> None:
     assert "trace" not in document_to_api(at("customers"), untraced)["meta"]
 
 
+@requirement("scope.store-refs")
 def test_references_hold(at: Open) -> None:
     place = at("orders")
     with pytest.raises(InvalidDocument, match='"customer" names "c", which store "customers"'):
@@ -141,6 +146,7 @@ def test_a_document_may_refer_to_itself(db: None) -> None:
     delete(place, "1")
 
 
+@requirement("scope.store-shared")
 def test_shared_stores_are_read_by_all_and_written_by_the_empty_scope(at: Open) -> None:
     place = at("rates")
     for write in (lambda: put(place, {"code": "x"}, API), lambda: delete(place, "x")):
@@ -187,6 +193,7 @@ def test_stores_are_counted_per_scope(at: Open) -> None:
     assert sum(n for _, n in count_stores("desk", "nobody", make_specs())) == 0
 
 
+@requirement("scope.store-definer")
 def test_functions_of_the_database_take_the_scope_from_the_transaction(at: Open) -> None:
     store(at("orders"), order("1", note="secret words", tags=["red"]))
     found = (
@@ -196,7 +203,7 @@ def test_functions_of_the_database_take_the_scope_from_the_transaction(at: Open)
     expected = {"acme": (1, 1), "other": (0, 0), "": (0, 0)}
     with connection.cursor() as cursor:
         for scope, counts in expected.items():
-            cursor.execute("SELECT set_config('agentsite.scope', %s, true)", [scope])
+            cursor.execute("SELECT set_config('agentsite.scope', %s, true)", [f"s:{scope}"])
             cursor.execute(found, [False, False])
             assert cursor.fetchone() == counts
             cursor.execute(found, [True, True])

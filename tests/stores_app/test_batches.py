@@ -17,6 +17,7 @@ from stores_app.expiry import forget_receipts, purge_documents
 from stores_app.models import DeadLetter, Document, DocumentVersion, Receipt
 from stores_app.places import Place
 from stores_app.reading import get
+from tests.requirements import requirement
 from tests.stores_app.conftest import API, Open, keys, order, store
 
 BATCH: list[Any] = [
@@ -33,6 +34,7 @@ def with_failure(at: Open, **failure: Any) -> Place:
     return at("orders", orders={"failure": failure})
 
 
+@requirement("scope.store-failure")
 def test_a_partial_batch_stores_what_fits(at: Open) -> None:
     place = with_failure(at, mode="partial")
     result = put_many(place, BATCH, API)
@@ -48,6 +50,7 @@ def test_skip_leaves_out_what_does_not_fit(at: Open) -> None:
     assert result == {"stored": 2, "skipped": 4, "failed": 0, "total": 6}
 
 
+@requirement("scope.store-failure")
 def test_all_or_nothing_leaves_nothing(at: Open) -> None:
     place = with_failure(at, mode="all-or-nothing", deadLetter=True)
     with pytest.raises(BatchFailed, match=r"Nothing was stored, 4 of 6 failed\. item 1: "):
@@ -76,6 +79,7 @@ def test_later_documents_of_a_batch_may_refer_to_earlier_ones(at: Open) -> None:
     assert put_many(place, items, API)["stored"] == 2
 
 
+@requirement("scope.store-letters")
 def test_a_dead_letter_is_replayed_once(at: Open) -> None:
     place = with_failure(at, mode="partial", deadLetter=True)
     put_many(place, [order("3", customer="c")], API)
@@ -103,6 +107,7 @@ def expire(key: str, hours: float) -> None:
     rows.update(expires_at=timezone.now() - dt.timedelta(hours=hours), version=F("version"))
 
 
+@requirement("scope.store-expiry")
 def test_expired_documents_are_hidden_then_purged(at: Open) -> None:
     place = at("visits", visits={"history": {"versions": 3}})
     store(place, {"who": "a", "day": "1"}, {"who": "a", "day": "1"}, {"who": "b", "day": "1"})

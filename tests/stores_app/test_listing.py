@@ -9,6 +9,7 @@ import pytest
 
 from stores_app.errors import BadQuery, SlowQuery
 from stores_app.listing import Limits
+from tests.requirements import requirement
 from tests.servers import test_database_url
 from tests.stores_app.conftest import Open, ask, keys, order, store
 
@@ -83,6 +84,7 @@ def way(request: pytest.FixtureRequest) -> Limits:
     return WAYS[request.param]
 
 
+@requirement("scope.store-query")
 @pytest.mark.parametrize(("filter", "wanted"), FILTERS, ids=str)
 def test_a_filter_finds(at: Open, way: Limits, filter: dict[str, Any], wanted: str) -> None:
     store(at("orders"), *ORDERS)
@@ -100,6 +102,7 @@ def test_a_filter_finds(at: Open, way: Limits, filter: dict[str, Any], wanted: s
     assert "".join(paged) == wanted
 
 
+@requirement("scope.store-query")
 @pytest.mark.parametrize(("sort", "wanted"), ORDERINGS)
 @pytest.mark.parametrize("filter", [{}, {"number": {"$gte": "a"}}], ids=["all", "filtered"])
 def test_an_order_is_kept_over_pages(
@@ -123,6 +126,7 @@ def test_the_newest_come_first(at: Open) -> None:
     assert keys(at("orders"))[0] == "b"
 
 
+@requirement("scope.store-words")
 def test_words_are_searched_in_this_partition_alone(at: Open, way: Limits) -> None:
     store(at("orders"), *ORDERS)
     store(at("orders", "other"), order("z", note="Handle"))
@@ -187,6 +191,7 @@ def test_what_has_no_index_is_told(at: Open) -> None:
     assert ask(at("orders"), filter={"state": "new"}, sort="address.city").notes == []
 
 
+@requirement("scope.store-timeout")
 @pytest.mark.django_db(transaction=True)
 def test_a_query_that_takes_too_long_says_what_to_declare(transactional_db: None, at: Open) -> None:
     place = at("orders")

@@ -15,12 +15,14 @@ from agentsite.engine.messages import ToolCallPart
 from agentsite.host.prompt import compile_prompt
 from agentsite.manifest.problems import ManifestError
 from agentsite.manifest.stores import Failure
+from agentsite.rows.tenancy import acting_for
 from agentsite.rows.units import close_units
 from agentsite.tools.base import ToolError
 from agentsite.tools.executor import Settled, run_calls
 from agentsite.tools.store_access import open_store, pause_before
 from agentsite.tools.toolset import build_toolset
 from stores_app.models import Document
+from tests.requirements import requirement
 from tests.servers import test_database_url
 from tests.stores_app.conftest import SPECS
 from tests.tools.agents import Calls, write_agent
@@ -74,10 +76,11 @@ class Desk:
             found.append(how)
 
         part = ToolCallPart(id or f"tc_{self.count}", name, arguments)
-        await run_calls(
-            [part], self.tools, context, concurrency=1, timeout_s=10, settled=settled,
-            backoff_s=(0.0, 0.0),
-        )  # fmt: skip
+        with acting_for(scope):
+            await run_calls(
+                [part], self.tools, context, concurrency=1, timeout_s=10, settled=settled,
+                backoff_s=(0.0, 0.0),
+            )  # fmt: skip
         return found[0]
 
     async def ok(self, name: str, **arguments: Any) -> Any:
@@ -105,6 +108,7 @@ def desk(make_desk: Callable[..., Desk]) -> Desk:
     return make_desk()
 
 
+@requirement("scope.store-tools")
 async def test_documents_are_stored_queried_and_deleted(desk: Desk) -> None:
     stored = await desk.ok("store_orders", number="1", state="new", total=5)
     assert stored == {"stored": True, "key": "1", "version": 1}
@@ -155,6 +159,7 @@ async def test_refusals_are_told_in_the_stores_words(desk: Desk) -> None:
         assert "items" in await desk.fail("store_orders_batch", items)
 
 
+@requirement("scope.handles")
 async def test_no_argument_names_another_scope(desk: Desk) -> None:
     await desk.ok("store_orders", number="1", state="new", note="secret")
     for tool in desk.tools.values():

@@ -10,11 +10,13 @@ from agentsite.manifest.stores import StoreSpec
 from stores_app.errors import InvalidDocument
 from stores_app.lifetime import find_ttl
 from stores_app.validation import MAX_BYTES, check_document
+from tests.requirements import requirement
 from tests.stores_app.conftest import make_specs, order
 
 CUSTOMERS, ORDERS, VISITS, RATES = make_specs()
 
 
+@requirement("scope.store-validation")
 @pytest.mark.parametrize(
     ("payload", "field", "problem"),
     [
@@ -70,6 +72,7 @@ def test_what_may_be_null_may_be_left_out() -> None:
     assert clean["address"] == {"city": "Oslo", "floor": None}
 
 
+@requirement("scope.store-key")
 def test_keys_are_made_of_values() -> None:
     fields = {
         "n": {"type": "number"},
@@ -84,6 +87,7 @@ def test_keys_are_made_of_values() -> None:
         check_document(spec, {"n": 5, "b": True})
 
 
+@requirement("scope.store-ttl")
 @pytest.mark.parametrize(
     ("state", "seconds"),
     [("short", 1), ("long", 600), ("longer", 600), ("other", 60), (None, 60)],
