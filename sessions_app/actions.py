@@ -17,13 +17,19 @@ from django.db.models import F
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
+from agentsite.bus.catalogue import (
+    RunFinished,
+    RunStarted,
+    SessionCreated,
+    SessionUpdated,
+)
 from agentsite.engine.deltas import Usage
 from agentsite.engine.events import Entry, Init
 from agentsite.engine.messages import ImagePart, Part, ResultStatus
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.steps import RunState
 from agentsite.rows.together import Together
-from sessions_app import log
+from sessions_app import log, news
 from sessions_app.beginnings import new_run, new_session
 from sessions_app.keys import KeyReused, find_key, remember_key
 from sessions_app.models import (
@@ -78,6 +84,10 @@ class NewRun(msgspec.Struct, frozen=True):
     lease_seconds: float
     at: int
     """Milliseconds since the epoch."""
+    automation: str = ""
+    """Name of the automation whose run it is; its session is tagged and titled from the start."""
+    tags: tuple[str, ...] = ()
+    title: str = ""
     key: str | None = None
     """The caller's idempotency key, and the hash of what it was sent with."""
     body_hash: str = ""
@@ -97,11 +107,13 @@ def begin_run(new: NewRun) -> BegunRun:
     Raises `SessionNotFound`, `SessionBusy` or `KeyReused`; then nothing was written.
     """
     moment = to_moment(new.at)
-    # What leaves together is a transaction of its own.
-    alone = new.new_session and new.key is None
+    # What leaves together is a transaction of its own, or a part of the unit's.
+    inside = connection.in_atomic_block
+    alone = new.new_session and new.key is None and not inside
     together = Together()
     try:
-        with nullcontext() if alone else transaction.atomic():
+        # Only who looks for the same key after a refusal must be able to go on from here.
+        with nullcontext() if alone else transaction.atomic(savepoint=new.key is not None):
             if new.new_session:
                 together.insert(new_session(new, moment))
                 before, usage = 0, Usage()
@@ -109,9 +121,12 @@ def begin_run(new: NewRun) -> BegunRun:
                 before, usage = _enter_session(new, moment)
             for row in new_run(new, before + 1, moment):
                 together.insert(row)
-            init = Entry(before + 1, new.at, Init(new.session_id, new.run_id, new.api_message))
+            init = Entry(before + 1, new.at, _init(new))
             stretch = log.Stretch(new.session_id, new.run_id, 1, new.scope_id, (init,))
             log.say_append(together, [stretch])
+            begun = SessionCreated if new.new_session else SessionUpdated
+            started = RunStarted(new.run_id, new.session_id)
+            news.say(together, new.session_id, begun(new.session_id, "running"), started)
             together.send()
             bind_key(new)
     except (IntegrityError, SessionBusy) as error:
@@ -123,6 +138,10 @@ def begin_run(new: NewRun) -> BegunRun:
             raise SessionBusy(new.session_id) from error
         raise
     return BegunRun(init, before + log.BLOCK, usage)
+
+
+def _init(new: NewRun) -> Init:
+    return Init(new.session_id, new.run_id, new.api_message, automation=new.automation)
 
 
 def _enter_session(new: NewRun, moment: dt.datetime) -> tuple[int, Usage]:
@@ -263,6 +282,8 @@ def settle_call(
     parts: tuple[Part, ...],
     duration_ms: int,
     widgets: list[dict[str, Any]],
+    *,
+    stops: bool = False,
 ) -> None:
     """The outcome: a call's one result. A second one is refused (`LeaseLost`)."""
     updated = ToolCall.objects.filter(
@@ -272,6 +293,7 @@ def settle_call(
         result=msgspec.to_builtins(parts),
         duration_ms=duration_ms,
         widgets=widgets,
+        stops=stops,
         ended_at=Now(),
         attempt=ref.attempt,
     )
@@ -324,6 +346,8 @@ def finish_run(ref: RunRef, state: RunState, last_seq: int, error: dict[str, Any
         " WHERE id = %s",
         [last_seq, ref.session_id],
     )
+    ended = RunFinished(ref.run_id, ref.session_id, state.reason or "")
+    news.say(together, ref.session_id, ended, SessionUpdated(ref.session_id, "active"))
     together.send()
 
 

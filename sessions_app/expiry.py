@@ -12,6 +12,8 @@ from django.db import connection, models, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
+from agentsite.bus.catalogue import SessionDeleted
+from sessions_app import log, news
 from sessions_app.models import EventBatch, Message, Run, Session
 
 STEP = 100
@@ -46,17 +48,19 @@ def _advance(source: Session.Status, target: Session.Status, seconds: float) -> 
 
 def _advance_some(source: Session.Status, target: Session.Status, seconds: float) -> int:
     # One statement: a message that arrives meanwhile holds the row and is seen here.
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "UPDATE sessions_app_session SET status = %s WHERE status = %s AND id IN ("
             " SELECT s.id FROM sessions_app_session s WHERE s.status = %s"
             "  AND s.last_message_at < now() - %s * interval '1 second'"
             "  AND NOT EXISTS (SELECT 1 FROM sessions_app_run r"
             "   WHERE r.session_id = s.id AND r.status = ANY(%s))"
-            "  LIMIT %s FOR UPDATE SKIP LOCKED)",
+            "  LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id",
             [target, source, source, seconds, list(UNFINISHED), STEP],
         )
-        return int(cursor.rowcount)
+        moved = [str(row[0]) for row in cursor.fetchall()]
+        news.tell_statuses(moved)
+    return len(moved)
 
 
 def _purge(seconds: float) -> int:
@@ -79,6 +83,7 @@ def _purge_some(seconds: float) -> int:
             _delete_dependents(ids, keep=frozenset((Run,)))
             # What a run was asked and where it stood is conversation as well.
             Run.objects.filter(session_id__in=ids).update(state={}, request={})
+            log.tell_end(ids)
     return len(ids)
 
 
@@ -116,8 +121,10 @@ def delete_session(session_id: str, scope_id: str, *, even_if_live: bool = False
             return False
         if not even_if_live and is_live(session_id):
             raise StillLive(session_id)
+        news.tell(session_id, SessionDeleted(session_id))
         _delete_dependents([session_id], keep=frozenset())
         rows._raw_delete(rows.db)
+        log.tell_end([session_id])
     return True
 
 

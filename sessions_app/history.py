@@ -18,7 +18,7 @@ from agentsite.engine.messages import (
 from agentsite.engine.messages import (
     Message as HistoryMessage,
 )
-from sessions_app.models import Message, ToolCall
+from sessions_app.models import LateResult, Message, ToolCall
 
 _RESULTS: frozenset[str] = frozenset({"ok", "error", "denied", "interrupted", "expired"})
 
@@ -58,7 +58,7 @@ def _results_by_message(message_ids: list[str]) -> dict[str, tuple[Part, ...]]:
     calls = ToolCall.objects.filter(message_id__in=message_ids, status__in=_RESULTS)
     found: dict[str, list[Part]] = {}
     for call in calls.order_by("message_id", "position"):
-        found.setdefault(call.message_id, []).append(result_part(call))
+        found.setdefault(str(call.message_id), []).append(result_part(call))
     return {message_id: tuple(parts) for message_id, parts in found.items()}
 
 
@@ -70,9 +70,12 @@ def result_part(call: ToolCall) -> ToolResultPart:
 
 
 def read_result_text(session_id: str, call_id: str) -> str | None:
-    """The whole text of a settled call of this session."""
+    """The whole text of a settled call of this session, what came late before what it was told."""
     call = ToolCall.objects.filter(pk=call_id, session_id=session_id, status__in=_RESULTS).first()
     if call is None:
         return None
+    late = LateResult.objects.filter(pk=call_id).first()
+    if late is not None:
+        return str(late.text)
     content = result_part(call).content
     return "\n".join(part.text for part in content if isinstance(part, TextPart))

@@ -13,10 +13,12 @@ import msgspec
 from django.db import transaction
 from django.db.models.functions import Now
 
+from agentsite.bus.catalogue import InteractionClosed, InteractionOpened, SessionUpdated
 from agentsite.engine.events import ChoiceAsked, ConfirmationRequired, UserAsked
 from agentsite.engine.limits import canonical_json, sha256_hex
 from agentsite.engine.steps import RunState
 from agentsite.engine.transcript import interaction_to_api
+from sessions_app import news
 from sessions_app.actions import LeaseLost, RunRef
 from sessions_app.leases import lock_run, send_signal, wake_run
 from sessions_app.models import Interaction, Run, Session, Signal
@@ -92,14 +94,18 @@ def open_question(ref: RunRef, question: Question, binding: str, ttl_seconds: fl
         binding=binding,
         expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=ttl_seconds),
     )
+    kind = KINDS[type(question)]
+    asked = InteractionOpened(question.interaction_id, ref.session_id, ref.run_id, kind)
+    news.tell(ref.session_id, asked)
 
 
 def withdraw_questions(ref: RunRef, call_ids: tuple[str, ...] | None = None) -> None:
     """Close what is open: of these calls, or of the whole run."""
-    rows = Interaction.objects.filter(run_id=ref.run_id, status=Interaction.Status.OPEN)
-    if call_ids is not None:
-        rows = rows.filter(call_id__in=call_ids)
-    rows.update(status=Interaction.Status.WITHDRAWN, answered_at=Now())
+    if call_ids is None:
+        news.close_questions(Interaction.Status.WITHDRAWN, "run_id = %s", ref.run_id)
+    else:
+        those = "run_id = %s AND call_id = ANY(%s)"
+        news.close_questions(Interaction.Status.WITHDRAWN, those, ref.run_id, list(call_ids))
 
 
 def list_pending(session_id: str) -> list[dict[str, Any]]:
@@ -148,6 +154,7 @@ def give_answer(session_id: str, scope_id: str, interaction_id: str | None, answ
             if row.status == Interaction.Status.WITHDRAWN:
                 raise InteractionExpired(row.pk)
             raise AlreadyAnswered({"status": row.status, "answer": row.answer})
+        news.tell(session_id, InteractionClosed(row.pk, session_id, row.run_id, status))
         _wake(row.run_id)
     return str(row.run_id)
 
@@ -174,19 +181,17 @@ def expire_due() -> list[str]:
     for run_id in runs:
         with transaction.atomic():
             lock_run(run_id)
-            closed = due.filter(run_id=run_id).update(
-                status=Interaction.Status.EXPIRED, answered_at=Now()
-            )
-            if closed:
+            those = "run_id = %s AND expires_at <= now()"
+            if news.close_questions(Interaction.Status.EXPIRED, those, run_id):
                 _wake(run_id)
     return runs
 
 
-def park_run(ref: RunRef, state: RunState, last_seq: int) -> None:
+def park_run(ref: RunRef, state: RunState, last_seq: int, asked: list[str]) -> None:
     """Let go of a run that waits for a person; its unused numbers go back. Raises `LeaseLost`.
 
-    An answer or a stop that came just before makes it claimable at once, so that none is missed:
-    they lock the run's row too.
+    `asked` are the calls that wait, those of sub-agents included. An answer or a stop that came
+    just before makes it claimable at once, so that none is missed: they lock the run's row too.
     """
     updated = Run.objects.filter(
         pk=ref.run_id, attempt=ref.attempt, status=Run.Status.RUNNING
@@ -204,7 +209,7 @@ def park_run(ref: RunRef, state: RunState, last_seq: int) -> None:
     Session.objects.filter(pk=ref.session_id).update(
         status=Session.Status.WAITING, reserved_seq=last_seq, updated_at=Now()
     )
-    asked = [call.id for call in state.calls if call.status == "asked"]
+    news.tell(ref.session_id, SessionUpdated(ref.session_id, "waiting"))
     stopped = Run.objects.filter(pk=ref.run_id, cancel_requested_at__isnull=False).exists()
     if stopped or answers_for(ref.run_id, asked):
         wake_run(ref.run_id)

@@ -13,8 +13,9 @@ import msgspec
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from agentsite.engine.events import Entry, TitleChanged
-from sessions_app import log
+from agentsite.bus.catalogue import SessionUpdated
+from agentsite.engine.events import CredentialSaved, Entry, TitleChanged
+from sessions_app import log, news
 from sessions_app.models import Run, Session, Signal
 
 TAKEN_AT_ONCE = 10
@@ -50,15 +51,29 @@ def release_leases(owner: str, run_ids: list[str]) -> None:
         )
 
 
-def take_over(owner: str, seconds: float) -> list[str]:
-    """Claim runs whose lease has run out; returns their ids. In bounded numbers."""
+def take_over(owner: str, seconds: float, spared: list[str]) -> list[str]:
+    """Claim runs whose lease has run out; returns their ids. In bounded numbers.
+
+    `spared` live in this very process, which was too busy to renew them in time.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             f"{TAKE} WHERE id IN (SELECT id FROM sessions_app_run"  # noqa: S608 - our own words
-            f"  WHERE {LOST} ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id",
-            [owner, seconds, seconds, TAKEN_AT_ONCE],
+            f"  WHERE {LOST} AND id <> ALL(%s) ORDER BY lease_until LIMIT %s"
+            "  FOR UPDATE SKIP LOCKED) RETURNING id",
+            [owner, seconds, seconds, spared, TAKEN_AT_ONCE],
         )
         return [str(row[0]) for row in cursor.fetchall()]
+
+
+def is_database_young(seconds: float) -> bool:
+    """Whether the database was started less than so many seconds ago."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_postmaster_start_time() > now() - %s * interval '1 second'", [seconds]
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def request_interrupt(
@@ -70,7 +85,12 @@ def request_interrupt(
     claimable for that.
     """
     with transaction.atomic():
-        run = Run.objects.live().filter(session_id=session_id).only("id", "status").first()
+        run = (
+            Run.objects.live()
+            .filter(session_id=session_id)
+            .only("id", "status", "scope_id")
+            .first()
+        )
         if run is None or run.pk == spared:
             return None
         lock_run(run.pk)
@@ -109,17 +129,72 @@ def wake_run(run_id: str) -> bool:
     if row is None:
         return False
     Session.objects.filter(pk=row[0]).update(status=Session.Status.RUNNING, updated_at=Now())
+    news.tell(row[0], SessionUpdated(row[0], "running"))
     return True
 
 
-def rename(session_id: str, title: str, at: int) -> Entry | None:
-    """Set a session's title and put it into the log; None when a run's owner does the latter."""
+def rename(session_id: str, title: str, at: int) -> Entry | str | None:
+    """Set a session's title and log it, in one; the id of the run whose owner will, if one is live.
+
+    None for a session that does not exist.
+    """
     with transaction.atomic():
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
         if session is None:
             return None
-        Session.objects.filter(pk=session_id).update(title=title, updated_at=Now())
+        with connection.cursor() as cursor:
+            # What was said before counts no more. Whose commit holds one has just announced it.
+            cursor.execute(
+                "DELETE FROM sessions_app_signal WHERE id IN (SELECT s.id FROM sessions_app_signal"
+                "  s JOIN sessions_app_run r ON r.id = s.run_id WHERE r.session_id = %s"
+                "  AND s.kind = %s FOR UPDATE OF s SKIP LOCKED)",
+                [session_id, Signal.Kind.TITLE],
+            )
         return _announce_title(session, title, at)
+
+
+def set_title(session_id: str, title: str) -> None:
+    """Write a title that the log is told in the same transaction."""
+    Session.objects.filter(pk=session_id).update(title=title, updated_at=Now())
+    news.tell(session_id, SessionUpdated(session_id, title=title))
+
+
+def has_title(session_id: str, title: str) -> bool:
+    """Whether the session is called that; also when there is none any more."""
+    found = Session.objects.filter(pk=session_id).values_list("title", flat=True).first()
+    return found is None or found == title
+
+
+class WaitingTitle(msgspec.Struct, frozen=True):
+    """The newest title that a run's owner was asked to announce, and all such signals."""
+
+    title: str
+    signals: tuple[int, ...]
+
+    def write(self, session_id: str) -> None:
+        """The rows that go with its announcement."""
+        set_title(session_id, self.title)
+        forget_signals(list(self.signals))
+
+
+def find_waiting_title(run_id: str) -> WaitingTitle | None:
+    """A title that the log may not have, or may have lost with the last attempt."""
+    signals = Signal.objects.filter(run_id=run_id, kind=Signal.Kind.TITLE).order_by("id")
+    found = list(signals.values_list("id", "data"))
+    return WaitingTitle(found[-1][1]["title"], tuple(id for id, _ in found)) if found else None
+
+
+def tell_of_credential(session_id: str, connection_name: str, at: int) -> Entry | None:
+    """Log that a credential was saved; None when the owner of a live run is asked to."""
+    with transaction.atomic():
+        session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
+        if session is None:
+            return None
+        entry = log.append_beside_runs(session, at, CredentialSaved(connection_name))
+        run = None if entry else Run.objects.live().filter(session_id=session_id).first()
+        if run is not None:
+            send_signal(run, Signal.Kind.CREDENTIAL, {"connection": connection_name})
+    return entry
 
 
 def announce_late_title(run_id: str, session_id: str, at: int) -> Entry | None:
@@ -129,13 +204,15 @@ def announce_late_title(run_id: str, session_id: str, at: int) -> Entry | None:
         with connection.cursor() as cursor:  # nothing else can reach a run that is done
             cursor.execute(
                 "DELETE FROM sessions_app_signal s USING sessions_app_run r WHERE s.run_id = %s"
-                " AND r.id = s.run_id AND (s.kind = %s OR r.status = 'done') RETURNING s.kind",
+                " AND r.id = s.run_id AND (s.kind = %s OR r.status = 'done')"
+                " RETURNING s.id, s.kind, s.data->>'title'",
                 [run_id, Signal.Kind.TITLE],
             )
-            late = (Signal.Kind.TITLE,) in cursor.fetchall()
+            late = [row for row in sorted(cursor.fetchall()) if row[1] == Signal.Kind.TITLE]
         if session is None or not late:
             return None
-        return _announce_title(session, session.title, at)  # a newer one may have overtaken it
+        announced = _announce_title(session, late[-1][2], at)
+        return announced if isinstance(announced, Entry) else None
 
 
 def find_late_titles() -> list[tuple[str, str]]:
@@ -147,17 +224,19 @@ def find_late_titles() -> list[tuple[str, str]]:
     return [(str(run_id), str(session_id)) for run_id, session_id in rows[:TAKEN_AT_ONCE]]
 
 
-def _announce_title(session: Session, title: str, at: int) -> Entry | None:
-    entry = log.append_beside_runs(session.pk, at, TitleChanged(title))
-    if entry is None:
-        run = session.runs.live().get()
-        send_signal(run, Signal.Kind.TITLE, {"title": title})
-    return entry
+def _announce_title(session: Session, title: str, at: int) -> Entry | str:
+    entry = log.append_beside_runs(session, at, TitleChanged(title))
+    if entry is not None:
+        set_title(session.pk, title)
+        return entry
+    run = session.runs.live().get()
+    send_signal(run, Signal.Kind.TITLE, {"title": title})
+    return str(run.pk)
 
 
 def send_signal(run: Run, kind: Signal.Kind, data: dict[str, Any]) -> None:
     """Leave a word for the run's owner and wake it. Inside a transaction."""
-    Signal.objects.create(run=run, kind=kind, data=data)
+    Signal.objects.create(run=run, scope_id=run.scope_id, kind=kind, data=data)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [log.CHANNEL, f"!{run.pk}"])
 

@@ -6,12 +6,14 @@ so a number that was sent and died with its process is never given out again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from agentsite.engine.events import AnyEvent, Entry
+from agentsite.rows.tenancy import switch
 from agentsite.rows.together import Together
 from sessions_app.models import EventBatch, Run, Session
 
@@ -21,8 +23,6 @@ NOTIFY_BYTES = 7000
 TABLE = (
     "sessions_app_eventbatch (session_id, run_id, attempt, scope_id, first_seq, last_seq, entries)"
 )
-MANY = 8
-"""So many stretches at once are worth a COPY."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Entry]).decode
@@ -44,24 +44,14 @@ def append(stretches: list[Stretch]) -> None:
     The database refuses a stretch whose attempt is not its run's (`IntegrityError`).
     """
     together = Together()
-    if len(stretches) >= MANY:
-        _copy(stretches)
-        _say_news(together, stretches)
-    elif stretches:
-        say_append(together, stretches)
+    by_scope: dict[str, list[Stretch]] = {}
+    for stretch in stretches:
+        by_scope.setdefault(stretch.scope_id, []).append(stretch)
+    for scope_id, its_own in by_scope.items():
+        switch(scope_id, together)
+        _say_insert(together, its_own)
+    _say_news(together, stretches)
     together.send()
-
-
-def _copy(stretches: list[Stretch]) -> None:
-    """Insert many: one more round trip, but half the work, and on this side less than that."""
-    with (
-        connection.cursor() as cursor,
-        connection.wrap_database_errors,
-        cursor.copy(f"COPY {TABLE} FROM STDIN (FORMAT BINARY)") as copy,
-    ):
-        copy.set_types(["text", "text", "int4", "text", "int8", "int8", "bytea"])
-        for stretch in stretches:
-            copy.write_row(_to_row(stretch))
 
 
 def _to_row(stretch: Stretch) -> tuple[Any, ...]:
@@ -78,13 +68,24 @@ def _to_row(stretch: Stretch) -> tuple[Any, ...]:
 
 
 def say_append(together: Together, stretches: list[Stretch]) -> None:
-    """The same as part of what is sent together."""
+    """The same as part of what is sent together; they are of one scope."""
+    _say_insert(together, stretches)
+    _say_news(together, stretches)
+
+
+def _say_insert(together: Together, stretches: list[Stretch]) -> None:
     together.say(
         f"INSERT INTO {TABLE} SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[],"  # noqa: S608
         " %s::bigint[], %s::bigint[], %s::bytea[])",
         [list(column) for column in zip(*map(_to_row, stretches), strict=True)],
     )
-    _say_news(together, stretches)
+
+
+def tell_end(session_ids: Iterable[str]) -> None:
+    """Tell all processes that these sessions have no log any more. Inside the transaction."""
+    with connection.cursor() as cursor:
+        for session_id in session_ids:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"-{session_id}"])
 
 
 def _say_news(together: Together, stretches: list[Stretch]) -> None:
@@ -104,7 +105,8 @@ def _payloads(stretches: list[Stretch]) -> list[str]:
             words, size = [], 0
         words.append(word)
         size += len(word) + 1
-    payloads.append(" ".join(words))
+    if words:
+        payloads.append(" ".join(words))
     return payloads
 
 
@@ -129,29 +131,36 @@ def first_seq(run_id: str) -> int:
     return int(Run.objects.values_list("first_seq", flat=True).get(pk=run_id))
 
 
-def reserve(session_id: str) -> int:
-    """Reserve a further block for the live run; returns its last number."""
+class NotHeld(IntegrityError):
+    """The attempt does not hold its run any more: it gets no numbers."""
+
+
+def reserve(run_id: str, attempt: int) -> int:
+    """Reserve a further block of its session for a run; returns its last number.
+
+    Raises `NotHeld` for an attempt that was overtaken. The share lock makes a takeover wait,
+    which then finds this block reserved.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE sessions_app_session SET reserved_seq = reserved_seq + %s"
-            " WHERE id = %s RETURNING reserved_seq",
-            [BLOCK, session_id],
+            "WITH held AS (SELECT session_id FROM sessions_app_run"
+            "  WHERE id = %s AND attempt = %s AND status = 'running' FOR SHARE)"
+            " UPDATE sessions_app_session SET reserved_seq = reserved_seq + %s"
+            " FROM held WHERE id = held.session_id RETURNING reserved_seq",
+            [run_id, attempt, BLOCK],
         )
         row = cursor.fetchone()
     if row is None:
-        raise Session.DoesNotExist(session_id)
+        raise NotHeld(f"attempt {attempt} does not hold run {run_id}")
     return int(row[0])
 
 
-def append_beside_runs(session_id: str, at: int, event: AnyEvent) -> Entry | None:
+def append_beside_runs(session: Session, at: int, event: AnyEvent) -> Entry | None:
     """Append an event of the session itself; None (nothing written) while a run is running.
 
     It holds the numbers, so only its owner can append then; a parked one has given them back.
-    Inside a transaction.
+    Inside a transaction that has locked the session's row.
     """
-    session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
-    if session is None:
-        return None
     run = session.runs.live().first()
     if run is not None:
         # Never waited for: whoever wakes it takes the run first and the session then.
@@ -159,8 +168,8 @@ def append_beside_runs(session_id: str, at: int, event: AnyEvent) -> Entry | Non
         if not parked.select_for_update(skip_locked=True, no_key=True).exists():
             return None
     entry = Entry(session.reserved_seq + 1, at, event)
-    Session.objects.filter(pk=session_id).update(reserved_seq=entry.seq)
+    Session.objects.filter(pk=session.pk).update(reserved_seq=entry.seq)
     if run is not None:
         Run.objects.filter(pk=run.pk).update(last_seq=entry.seq)
-    append([Stretch(session_id, None, 0, session.scope_id, (entry,))])
+    append([Stretch(session.pk, None, 0, session.scope_id, (entry,))])
     return entry

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+from django.db import connection
 
 from agentsite.engine.deltas import Usage
+from agentsite.engine.messages import Part, TextPart
 from sessions_app.log import BLOCK
-from sessions_app.models import Run, Session
+from sessions_app.models import Message, ModelCall, Run, Session, ToolCall
 
 
 class RunPlace(msgspec.Struct, frozen=True):
@@ -25,6 +27,63 @@ class PlaceBefore(msgspec.Struct, frozen=True):
     after: int
     steering: str = ""
     """Id of its message, while it may join another run instead."""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What others have left for a run that has ended or is parked."""
+
+    signals: bool
+    """Words to it."""
+    queued: bool
+    """Messages that wait for its session."""
+
+
+class FoundAnswer(msgspec.Struct, frozen=True):
+    """An answer of a session, what it answers, and how it came about."""
+
+    agent: str
+    run_id: str
+    query: str
+    response: str
+    tool_calls: list[str]
+    model: str
+
+
+def find_answer(session_id: str, scope_id: str, message_id: str) -> FoundAnswer | None:
+    """An assistant message by its id; None for unknown and foreign ones alike."""
+    if "\x00" in session_id + message_id:
+        return None
+    messages = Message.objects.for_scope(scope_id).filter(session_id=session_id)
+    answer = messages.filter(pk=message_id, role="assistant").select_related("run").first()
+    if answer is None:
+        return None
+    asked = messages.filter(run=answer.run_id, role="user").order_by("position").first()
+    called = ToolCall.objects.filter(run=answer.run_id, scope_id=scope_id, subagent=None)
+    priced = ModelCall.objects.filter(run_id=answer.run_id, scope_id=scope_id, purpose="main")
+    last = priced.filter(error="").order_by("-id").first()
+    return FoundAnswer(
+        agent=answer.run.agent,
+        run_id=answer.run_id,
+        query="" if asked is None else _text_of(asked),
+        response=_text_of(answer),
+        tool_calls=list(called.order_by("created_at", "position").values_list("name", flat=True)),
+        model="" if last is None else f"{last.provider}/{last.model}",
+    )
+
+
+def _text_of(message: Message) -> str:
+    return "\n".join(part["text"] for part in message.parts if part.get("kind") == "text")
+
+
+def read_answer(run_id: str) -> str:
+    """What a run came to: the last text that the agent said."""
+    said = Message.objects.filter(run_id=run_id, role="assistant").order_by("-position")
+    for parts in said.values_list("parts", flat=True).iterator(chunk_size=20):
+        read = msgspec.convert(parts, tuple[Part, ...])
+        text = "".join(part.text for part in read if isinstance(part, TextPart)).strip()
+        if text:
+            return text
+    return ""
 
 
 def session_status(session_id: str, scope_id: str) -> str | None:
@@ -89,3 +148,18 @@ def place_before_run(run_id: str, scope_id: str) -> PlaceBefore | None:
 def losses_of(run_id: str) -> int:
     """How many attempts of a run died with their process."""
     return int(Run.objects.values_list("losses", flat=True).get(pk=run_id))
+
+
+def find_left(run_id: str, session_id: str) -> Left:
+    """What waits behind a run's last commit.
+
+    That one changed the session's row, which whoever leaves something locks: what comes later
+    finds no live run and is not left for one.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM sessions_app_signal WHERE run_id = %s),"
+            " EXISTS (SELECT FROM sessions_app_run WHERE session_id = %s AND status = 'queued')",
+            [run_id, session_id],
+        )
+        return Left(*cursor.fetchone())

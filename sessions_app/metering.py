@@ -5,15 +5,18 @@ Law: totals are always the sum of the rows; an unknown price is null, never 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from django.db import transaction
 
 from agentsite.engine.deltas import Usage
 from agentsite.rows.together import Together
 from sessions_app.actions import RunRef
 from sessions_app.models import ModelCall
+
+LOOPS = ("main", "replay", "eval")
+"""Purposes of the calls that a run's own loop makes."""
 
 
 class FinishedCall(msgspec.Struct, frozen=True):
@@ -30,6 +33,13 @@ class FinishedCall(msgspec.Struct, frozen=True):
     first_token_ms: int | None
     total_ms: int
     error: str = ""
+    prompt: str = ""
+    """Id of the request as it was sent (`sessions_app.prompts`)."""
+    charge_micros: int = 0
+    """What budgets count."""
+    key_id: int | None = None
+    hold: str = ""
+    """Name of what is held for it."""
 
 
 def record_model_call(ref: RunRef, call: FinishedCall) -> None:
@@ -46,9 +56,12 @@ def record_model_call(ref: RunRef, call: FinishedCall) -> None:
         model=call.model,
         price=call.price,
         cost_micros=call.cost_micros,
+        charge_micros=call.charge_micros,
+        key_id=call.key_id,
         first_token_ms=call.first_token_ms,
         total_ms=call.total_ms,
         error=call.error,
+        prompt_id=call.prompt,
         **msgspec.to_builtins(call.usage),
     )
     sums = {name: amount for name, amount in msgspec.to_builtins(call.usage).items() if amount}
@@ -68,8 +81,7 @@ def record_model_call(ref: RunRef, call: FinishedCall) -> None:
     together.send()
 
 
-def record_calls(ref: RunRef, rows: list[FinishedCall]) -> None:
-    """Meter model calls that belong to a run but come after its end (titles)."""
-    with transaction.atomic():
-        for row in rows:
-            record_model_call(ref, row)
+def is_recorded(ref: RunRef, rows: Sequence[FinishedCall]) -> bool:
+    """Whether model calls of these purposes were written for the run."""
+    purposes = {row.purpose for row in rows}
+    return ModelCall.objects.filter(run_id=ref.run_id, purpose__in=purposes).exists()

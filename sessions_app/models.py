@@ -13,8 +13,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from agentsite.engine.deltas import Usage
 from agentsite.rows.fields import VerbatimJSONField
+from sessions_app.api_keys import ApiKey as ApiKey
+from sessions_app.metered import Metered
+from sessions_app.prompts import Prompt as Prompt
+from sessions_app.prompts import PromptPiece as PromptPiece
 from sessions_app.querysets import (
     EventBatchQuerySet,
     MessageQuerySet,
@@ -22,31 +25,11 @@ from sessions_app.querysets import (
     RunQuerySet,
     SessionQuerySet,
 )
-
-
-class Metered(models.Model):
-    """Tokens in the disjoint classes of `engine.deltas.Usage`."""
-
-    input = models.BigIntegerField(default=0)
-    cache_read = models.BigIntegerField(default=0)
-    cache_write = models.BigIntegerField(default=0)
-    cache_write_1h = models.BigIntegerField(default=0)
-    output = models.BigIntegerField(default=0)
-    reasoning = models.BigIntegerField(default=0)
-
-    class Meta:
-        abstract = True
-
-    @property
-    def metered(self) -> Usage:
-        return Usage(
-            self.input,
-            self.cache_read,
-            self.cache_write,
-            self.cache_write_1h,
-            self.output,
-            self.reasoning,
-        )
+from sessions_app.scopes import Scope as Scope
+from sessions_app.scopes import ScopeCredential as ScopeCredential
+from sessions_app.usage import AgentDay as AgentDay
+from sessions_app.usage import KeyDay as KeyDay
+from sessions_app.usage import UsageDay as UsageDay
 
 
 class Session(Metered):
@@ -59,6 +42,11 @@ class Session(Metered):
         IDLE = "idle"
         EXPIRED = "expired"
         ARCHIVED = "archived"
+
+    REPLAY = "replay"
+    """The type of an operator's replay: its tenant is not shown it."""
+    EVAL = "eval"
+    """The type of an eval's session, which has a scope of its own."""
 
     id = models.CharField(primary_key=True, max_length=64)
     agent = models.CharField(max_length=200)
@@ -96,6 +84,13 @@ class Session(Metered):
             models.Index("scope_id", F("updated_at").desc(), F("id").desc(), name="session_scope"),
             models.Index(F("updated_at").desc(), F("id").desc(), name="session_recent"),
             models.Index("status", "last_message_at", name="session_lifecycle"),
+            models.Index(
+                "automation",
+                F("updated_at").desc(),
+                F("id").desc(),
+                condition=~Q(automation=""),
+                name="session_automation",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -112,9 +107,11 @@ class Run(Metered):
         DONE = "done"
 
     LIVE = (Status.RUNNING, Status.WAITING)
+    TROUBLE = ("error", "user_abort", "max_turns", "loop_detected", "budget_exceeded")
+    """Reasons of ends that an operator may want to know of."""
 
     id = models.CharField(primary_key=True, max_length=64)
-    session = models.ForeignKey(Session, models.CASCADE, related_name="runs")
+    session = models.ForeignKey(Session, models.CASCADE, db_index=False, related_name="runs")
     agent = models.CharField(max_length=200)
     scope_id = models.CharField(max_length=200, default="", blank=True)
     agent_version = models.CharField(max_length=50, default="", blank=True)
@@ -164,6 +161,23 @@ class Run(Metered):
         indexes: ClassVar[list[models.Index]] = [
             models.Index("lease_until", condition=Q(status="running"), name="run_lease"),
             models.Index(F("created_at").desc(), F("id").desc(), name="run_recent"),
+            models.Index("scope_id", F("created_at").desc(), F("id").desc(), name="run_of_scope"),
+            models.Index("agent", F("created_at").desc(), F("id").desc(), name="run_of_agent"),
+            models.Index(
+                "reason",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(
+                    reason__in=(
+                        "error",
+                        "user_abort",
+                        "max_turns",
+                        "loop_detected",
+                        "budget_exceeded",
+                    )
+                ),
+                name="run_trouble",
+            ),
             models.Index("session", "first_seq", name="run_of_session"),
             models.Index(
                 "session",
@@ -186,7 +200,7 @@ class Message(models.Model):
     """
 
     id = models.CharField(primary_key=True, max_length=80)
-    session = models.ForeignKey(Session, models.CASCADE, related_name="messages")
+    session = models.ForeignKey(Session, models.CASCADE, db_index=False, related_name="messages")
     run = models.ForeignKey(Run, models.CASCADE, related_name="messages")
     attempt = models.IntegerField()
     scope_id = models.CharField(max_length=200, default="", blank=True)
@@ -229,10 +243,12 @@ class ToolCall(models.Model):
     session = models.ForeignKey(Session, models.CASCADE, related_name="tool_calls")
     run = models.ForeignKey(Run, models.CASCADE, related_name="tool_calls")
     attempt = models.IntegerField()
-    message = models.ForeignKey(Message, models.CASCADE, related_name="calls")
+    message = models.ForeignKey(Message, models.CASCADE, null=True, related_name="calls")
+    """The message that asks for it; null when a sub-agent does."""
+    subagent = models.ForeignKey("Subagent", models.CASCADE, null=True, related_name="calls")
     scope_id = models.CharField(max_length=200, default="", blank=True)
     position = models.IntegerField()
-    """Place among the calls of its message."""
+    """Place among the calls of its message, or of its sub-agent."""
     name = models.CharField(max_length=200)
     arguments = VerbatimJSONField(default=dict)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.HELD)
@@ -243,6 +259,8 @@ class ToolCall(models.Model):
     running_label = models.CharField(max_length=300, default="", blank=True)
     completed_label = models.CharField(max_length=300, default="", blank=True)
     internal = models.BooleanField(default=False)
+    stops = models.BooleanField(default=False)
+    """With its result it wished for the end of the run."""
     duration_ms = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
@@ -256,6 +274,46 @@ class ToolCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"
+
+
+class Subagent(models.Model):
+    """A sub-agent: where its own loop stands, and its own history. Its calls are `ToolCall`s."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    session = models.ForeignKey(Session, models.CASCADE, related_name="subagents")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="subagents")
+    call = models.OneToOneField(ToolCall, models.CASCADE, related_name="dispatched")
+    """The call that dispatched it; its result is the sub-agent's last word."""
+    attempt = models.IntegerField()
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    name = models.CharField(max_length=200)
+    assignment = VerbatimJSONField(default=dict)
+    """What it may do and how far (`host.assignments.Assignment`)."""
+    state = models.JSONField(default=dict, blank=True)
+    """`engine.steps.RunState`."""
+    messages = VerbatimJSONField(default=list)
+    """What was said (`[position, engine.messages.Message]`), without results of its calls."""
+    seconds_used = models.FloatField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.id}"
+
+
+class LateResult(models.Model):
+    """What a call came to after it had been given up: told with the session's next message."""
+
+    call = models.OneToOneField(ToolCall, models.CASCADE, primary_key=True, related_name="late")
+    session = models.ForeignKey(Session, models.CASCADE, related_name="late_results")
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    status = models.CharField(max_length=12)
+    text = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+    told_by = models.ForeignKey(Run, models.CASCADE, null=True, related_name="+")
+    """The run whose message carried it; a result is told once."""
+
+    def __str__(self) -> str:
+        return f"late result of {self.call_id}"
 
 
 class ModelCall(Metered):
@@ -275,10 +333,16 @@ class ModelCall(Metered):
     """Snapshot of the prices used; null when unknown."""
     cost_micros = models.BigIntegerField(null=True, blank=True)
     """Micro-dollars; null when the price is unknown."""
+    charge_micros = models.BigIntegerField(db_default=0)
+    """What budgets count: the cost, or a pessimistic one where the price is unknown."""
+    key_id = models.BigIntegerField(null=True, blank=True)
+    """Of the API key that the run was asked for with."""
     first_token_ms = models.IntegerField(null=True, blank=True)
     total_ms = models.IntegerField(null=True, blank=True)
     error = models.CharField(max_length=20, default="", blank=True)
     """Kind of the failure, when the call failed."""
+    prompt_id = models.CharField(max_length=64, default="", blank=True)
+    """The request as it was sent; it goes with its session."""
     created_at = models.DateTimeField(db_default=Now())
 
     objects = ModelCallQuerySet.as_manager()
@@ -300,7 +364,9 @@ class EventBatch(models.Model):
     """
 
     pk = models.CompositePrimaryKey("session_id", "first_seq")
-    session = models.ForeignKey(Session, models.CASCADE, related_name="event_batches")
+    session = models.ForeignKey(
+        Session, models.CASCADE, db_index=False, related_name="event_batches"
+    )
     run = models.ForeignKey(Run, models.CASCADE, null=True, related_name="event_batches")
     attempt = models.IntegerField(default=0)
     scope_id = models.CharField(max_length=200, default="", blank=True)
@@ -334,6 +400,7 @@ class Signal(models.Model):
 
     class Kind(models.TextChoices):
         ANSWER = "answer"
+        CREDENTIAL = "credential"
         INTERRUPT = "interrupt"
         ROLLBACK = "rollback"
         STEER = "steer"
@@ -341,6 +408,7 @@ class Signal(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(Run, models.CASCADE, related_name="signals")
+    scope_id = models.CharField(max_length=200, default="", blank=True)
     kind = models.CharField(max_length=12, choices=Kind.choices)
     data: models.JSONField[Any, Any] = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(db_default=Now())

@@ -13,23 +13,27 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
+from django.db.models import Prefetch
 
 from agentsite.engine.events import Entry
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.messages import Part
 from agentsite.engine.transcript import (
-    Api,
     assistant_to_api,
-    call_to_api,
     error_to_api,
     fold,
-    settle_api_call,
     summary_to_api,
     user_to_api,
     widget_to_api,
 )
+from agentsite.engine.transcript_calls import (
+    Api,
+    call_to_api,
+    settle_api_call,
+    subagent_to_api,
+)
 from sessions_app import log
-from sessions_app.models import EventBatch, Message, Run, Session, ToolCall
+from sessions_app.models import EventBatch, Message, Run, Session, Subagent, ToolCall
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SETTLED = frozenset(("ok", "error", "denied", "interrupted", "expired"))
@@ -62,6 +66,7 @@ def project_ended_runs(session_id: str) -> list[Api]:
     """Messages of all runs that are over, in order."""
     rows = list(Message.objects.of_session(session_id).filter(run__status=Run.Status.DONE))
     calls = _calls_by_message(session_id)
+    subagents = _subagents_by_call(session_id)
     places: dict[str, int] = defaultdict(int)
     placed = list(_failures(session_id))
     for row in rows:
@@ -69,7 +74,8 @@ def project_ended_runs(session_id: str) -> list[Api]:
             if not _is_visible(row):
                 continue
             places[row.run_id] += 1
-            shown = _project_answer(row, places[row.run_id], calls.get(row.pk, []))
+            own = calls.get(row.pk, [])
+            shown = _project_answer(row, places[row.run_id], own, subagents)
         elif row.role == "summary":
             shown = summary_to_api(row.pk, _text(row.parts), to_ms(row.created_at), row.run_id)
         else:
@@ -92,7 +98,9 @@ def _project_user(row: Message) -> Api:
     return user_to_api(message, to_ms(row.created_at), row.run_id, row.session_id)
 
 
-def _project_answer(row: Message, place: int, calls: list[ToolCall]) -> Api:
+def _project_answer(
+    row: Message, place: int, calls: list[ToolCall], subagents: dict[str, Subagent]
+) -> Api:
     widgets = sorted(
         (widget for call in calls for widget in call.widgets), key=lambda widget: widget["seq"]
     )
@@ -101,13 +109,13 @@ def _project_answer(row: Message, place: int, calls: list[ToolCall]) -> Api:
         place,
         to_ms(row.created_at),
         _text(row.parts),
-        [_project_call(call) for call in calls],
+        [_project_call(call, subagents) for call in calls],
         [widget_to_api(widget["widgetType"], widget["data"]) for widget in widgets],
         row.partial,
     )
 
 
-def _project_call(call: ToolCall) -> Api:
+def _project_call(call: ToolCall, subagents: dict[str, Subagent]) -> Api:
     shown = call_to_api(
         call.pk,
         call.name,
@@ -119,14 +127,27 @@ def _project_call(call: ToolCall) -> Api:
     if call.status in _SETTLED:
         result = "\n".join(_texts(call.result or []))
         settle_api_call(shown, call.status == "ok", result, call.duration_ms or 0)
+    subagent = subagents.get(call.pk)
+    if subagent is not None:
+        told = subagent_to_api(subagent.pk, subagent.name)
+        told["toolCalls"] = [_project_call(own, subagents) for own in subagent.calls.all()]
+        shown["subagent"] = told
     return shown
+
+
+def _subagents_by_call(session_id: str) -> dict[str, Subagent]:
+    """Those of runs that are over, their calls with them."""
+    rows = Subagent.objects.filter(session_id=session_id, run__status=Run.Status.DONE)
+    calls = Prefetch("calls", ToolCall.objects.order_by("position"))
+    found = rows.only("id", "call_id", "name").prefetch_related(calls)
+    return {row.call_id: row for row in found}
 
 
 def _calls_by_message(session_id: str) -> dict[str, list[ToolCall]]:
     found: dict[str, list[ToolCall]] = defaultdict(list)
     rows = ToolCall.objects.filter(session_id=session_id, run__status=Run.Status.DONE)
-    for call in rows.order_by("message_id", "position"):
-        found[call.message_id].append(call)
+    for call in rows.exclude(message=None).order_by("message_id", "position"):
+        found[str(call.message_id)].append(call)
     return found
 
 

@@ -21,6 +21,10 @@ class ScopedQuerySet(models.QuerySet[Any]):
 
 
 class SessionQuerySet(ScopedQuerySet):
+    def spoken(self) -> Self:
+        """Without what operators replayed, and without evals: no user has said it."""
+        return self.exclude(session_type__in=("replay", "eval"))
+
     def page(self, cursor: tuple[Any, str] | None, limit: int) -> list[rows.Session]:
         """Newest first by (updated_at, id); `cursor` is the last row's pair; `limit` + 1 rows."""
         rows = self.order_by("-updated_at", "-id")

@@ -13,10 +13,11 @@ import msgspec
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 
+from agentsite.bus.catalogue import RunStarted, SessionUpdated
 from agentsite.engine.events import Entry, Init
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.transcript import user_to_api
-from sessions_app import log
+from sessions_app import log, news
 from sessions_app.actions import NewRun, SessionNotFound, bind_key, find_reuse, to_moment
 from sessions_app.beginnings import insert_attachments, insert_message
 from sessions_app.models import IdempotencyKey, Run, Session
@@ -128,6 +129,7 @@ def _start(session: Session, run: Run, owner: str, lease_seconds: float, at: int
         message_count=F("message_count") + 1,
     )
     log.append([log.Stretch(session.pk, run.pk, 1, run.scope_id, (init,))])
+    news.tell(session.pk, SessionUpdated(session.pk, "running"), RunStarted(run.pk, session.pk))
 
 
 def list_steering(session_id: str) -> list[tuple[str, HistoryMessage]]:
@@ -157,6 +159,12 @@ def list_queue(session_id: str) -> list[dict[str, Any]]:
         }
         for place, row in enumerate(rows.order_by("queue_rank", "created_at", "id"), start=1)
     ]
+
+
+def sessions_of(run_ids: list[str]) -> list[str]:
+    """The sessions of those of these runs that are queued."""
+    rows = Run.objects.filter(pk__in=run_ids, status=Run.Status.QUEUED)
+    return [str(session_id) for session_id in rows.values_list("session_id", flat=True)]
 
 
 def find_orphans() -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from sessions_app import news
 from sessions_app.actions import SessionBusy
 from sessions_app.models import Attachment, Message, Session
 from sessions_app.querysets import SessionQuerySet
@@ -35,9 +36,16 @@ def find_session(session_id: str, scope_id: str) -> Session | None:
     return found
 
 
-def list_sessions(scope_id: str, query: dict[str, Any]) -> tuple[list[Session], str | None]:
-    """A page, newest first, and the cursor of the next one. Raises `BadCursor`."""
-    rows = Session.objects.for_scope(scope_id)
+def list_sessions(
+    scope_id: str, query: dict[str, Any], agents: Sequence[str] = ()
+) -> tuple[list[Session], str | None]:
+    """A page, newest first, and the cursor of the next one. Raises `BadCursor`.
+
+    `agents`: whose sessions; empty: all.
+    """
+    rows = Session.objects.for_scope(scope_id).spoken()
+    if agents:
+        rows = rows.filter(agent__in=agents)
     for name in ("status", "automation"):
         if query.get(name):
             rows = rows.filter(**{name: query[name]})
@@ -51,9 +59,13 @@ def list_sessions(scope_id: str, query: dict[str, Any]) -> tuple[list[Session], 
     return page, make_cursor(page[-1]) if len(found) > limit else None
 
 
-def list_history(scope_id: str, tags: Sequence[str]) -> list[tuple[Session, str]]:
+def list_history(
+    scope_id: str, tags: Sequence[str], agents: Sequence[str] = ()
+) -> list[tuple[Session, str]]:
     """The newest sessions, with the first words of those that have no title."""
-    rows: SessionQuerySet = Session.objects.for_scope(scope_id)
+    rows: SessionQuerySet = Session.objects.for_scope(scope_id).spoken()
+    if agents:
+        rows = rows.filter(agent__in=agents)
     if tags:
         rows = rows.filter(tags__has_any_keys=list(tags))
     page = rows.page(None, HISTORY_LIMIT)[:HISTORY_LIMIT]
@@ -69,6 +81,21 @@ def first_words(session_ids: list[str]) -> dict[str, str]:
         session_id: next((part["text"] for part in parts if part["kind"] == "text"), "")
         for session_id, parts in firsts.values_list("session_id", "parts")
     }
+
+
+def first_said(run_ids: list[str]) -> dict[str, str]:
+    """The text of the message that started each run; of an operator's page, so of any scope."""
+    rows = Message.objects.filter(run_id__in=run_ids, role="user")
+    firsts = rows.order_by("run_id", "position").distinct("run_id")
+    return {
+        run_id: next((part["text"] for part in parts if part["kind"] == "text"), "")
+        for run_id, parts in firsts.values_list("run_id", "parts")
+    }
+
+
+def is_scope(scope_id: str) -> bool:
+    """Whether any session is of a scope of this name. For operators."""
+    return Session.objects.filter(scope_id=scope_id).exists()
 
 
 def make_cursor(row: Session) -> str:
@@ -115,6 +142,7 @@ def change_session(
             changes["metadata"] = metadata
         if changes:
             rows.update(**changes, updated_at=Now())
+            news.tell_statuses([session_id])
     return True
 
 

@@ -1,5 +1,5 @@
 """Operators' views of conversations, runs and what they cost."""
 
-from sessions_app.admin import calls, runs, sessions
+from sessions_app.admin import calls, keys, runs, scopes, sessions, usage
 
-__all__ = ["calls", "runs", "sessions"]
+__all__ = ["calls", "keys", "runs", "scopes", "sessions", "usage"]

@@ -6,26 +6,49 @@ no cell loads what it does not show.
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.db import connection
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.formats import date_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.utils.timezone import localtime
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin  # type: ignore[import-untyped]  # it has no types
 from unfold.paginator import (  # type: ignore[import-untyped]  # it has no types
     InfinitePaginator,
 )
 
-from sessions_app.models import Metered
+from sessions_app.admin.filters import clean
+from sessions_app.admin.formats import (
+    link,
+    show_cost,
+    show_json,
+    show_money,
+    show_ms,
+    show_span,
+    show_time,
+    show_tokens,
+    to_text,
+)
+from sessions_app.admin.keyset import KeysetChangeList
+
+__all__ = [
+    "MAX_ROWS",
+    "AgentFilter",
+    "BigTable",
+    "LookOnly",
+    "labelled",
+    "link",
+    "show_cost",
+    "show_json",
+    "show_money",
+    "show_ms",
+    "show_span",
+    "show_time",
+    "show_tokens",
+    "to_text",
+]
 
 MAX_ROWS = 200
 """Lines of a table inside a page."""
@@ -35,13 +58,15 @@ class LookOnly(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Rows that the engine owns."""
 
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     paginator = InfinitePaginator
     list_per_page = 50
-    list_select_related = False
-    actions = None
+    list_select_related: bool | tuple[str, ...] = False
+    actions: Sequence[str] | None = None
 
     class Media:
         css = {"all": ("sessions_app/admin.css",)}
+        js = ("sessions_app/admin_live.js",)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -51,6 +76,63 @@ class LookOnly(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class BigTable(LookOnly):
+    """Rows in such numbers that pages are turned by place (`keyset.py`)."""
+
+    keyset: ClassVar[str]
+    """The time that orders them, newest first; the id decides between equal ones."""
+    ids: ClassVar[dict[str, str]] = {"sess_": "session_id", "run_": "run_id"}
+    """Which ids can be searched for: how they begin, and their field."""
+    residual_search = False
+    """The search looks through the rows one by one."""
+    list_per_page = 30
+    list_filter_submit = True
+    list_filter_sheet = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        """Turned by place."""
+        return KeysetChangeList
+
+    def complete_page(self, rows: list[Any]) -> list[Any]:
+        """The rows of one page, with whatever is read for all of them at once."""
+        return rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Whole ids by their index; what else there is to find `search` says."""
+        term = clean(search_term)
+        if not term:
+            return queryset, False
+        for prefix, field in self.ids.items():
+            if term.startswith(prefix):
+                return queryset.filter(**{field: term}), False
+        return self.search(request, queryset, term), False
+
+    def search(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Rows that a term which is no id finds: none, unless a page knows more."""
+        return rows.none()
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The facts, with what `describe` says of the row below them."""
+        row = self.get_object(request, unquote(object_id))
+        more = {} if row is None else self.describe(row, request)
+        response: HttpResponse = super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **more}
+        )
+        return response
+
+    def describe(self, row: Any, request: HttpRequest) -> dict[str, Any]:
+        """Context for the template below the facts."""
+        return {}
 
 
 Cell = TypeVar("Cell", bound=Callable[..., str])
@@ -88,53 +170,3 @@ class AgentFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Rows of the chosen agent."""
         return queryset.filter(agent=self.value()) if self.value() else queryset
-
-
-def show_money(micros: int | None) -> str:
-    """Micro-dollars as dollars; an unknown price is never shown as zero."""
-    return "unknown" if micros is None else f"${micros / 1_000_000:,.6f}"
-
-
-def show_cost(row: Any) -> str:
-    """The cost of a session or a run."""
-    if row.cost_known:
-        return show_money(row.cost_micros)
-    return f"unknown, {show_money(row.cost_micros)} of it known" if row.cost_micros else "unknown"
-
-
-def show_tokens(row: Metered) -> str:
-    """All tokens of a row."""
-    return f"{row.metered.total:,}"
-
-
-def show_ms(ms: int | None) -> str:
-    """A duration."""
-    if ms is None:
-        return "-"
-    return f"{ms:,} ms" if ms < 10_000 else f"{ms / 1000:,.1f} s"
-
-
-def show_span(start: dt.datetime, end: dt.datetime | None) -> str:
-    """The time between two moments."""
-    return "-" if end is None else show_ms((end - start) // dt.timedelta(milliseconds=1))
-
-
-def show_time(moment: dt.datetime | None) -> str:
-    """A moment to the second."""
-    return "-" if moment is None else date_format(localtime(moment), "Y-m-d H:i:s")
-
-
-def link(model: type[Model], pk: object, text: str | None = None) -> SafeString:
-    """A link to a row's page."""
-    label = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-    return format_html('<a class="ag-link" href="{}">{}</a>', reverse(label, args=[pk]), text or pk)
-
-
-def to_text(value: Any) -> str:
-    """A JSON value to read."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def show_json(value: Any) -> SafeString:
-    """The same in a box."""
-    return format_html('<pre class="ag-pre">{}</pre>', to_text(value))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from agentsite.engine.ports import Purpose
 from sessions_app.admin.base import (
     AgentFilter,
-    LookOnly,
+    BigTable,
     link,
     show_json,
     show_money,
     show_ms,
     show_time,
 )
+from sessions_app.admin.filters import ScopeFilter, Times
+from sessions_app.admin.prompt_page import show_prompt
 from sessions_app.models import ModelCall, Run, Session
 
 
@@ -23,6 +28,7 @@ class FailedFilter(admin.SimpleListFilter):
 
     title = "trouble"
     parameter_name = "trouble"
+    residual = True
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         """The two kinds."""
@@ -35,8 +41,49 @@ class FailedFilter(admin.SimpleListFilter):
         return queryset.filter(cost_micros=None) if self.value() == "unpriced" else queryset
 
 
+class CallScopeFilter(ScopeFilter):
+    """Calls of one scope."""
+
+    residual = True
+
+
+class CallAgentFilter(AgentFilter):
+    """Calls of one agent."""
+
+    residual = True
+
+
+class PurposeFilter(admin.SimpleListFilter):
+    """What calls were made for."""
+
+    title = parameter_name = "purpose"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """All purposes."""
+        return [(purpose, purpose) for purpose in get_args(Purpose)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ModelCall]) -> QuerySet[ModelCall]:
+        """Calls for the chosen one."""
+        return queryset.filter(purpose=self.value()) if self.value() else queryset
+
+
+class ProviderFilter(PurposeFilter):
+    """Who was asked."""
+
+    title = parameter_name = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """All vendors."""
+        return [(name, name) for name in ("anthropic", "openai", "google", "scripted")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ModelCall]) -> QuerySet[ModelCall]:
+        """Calls of the chosen one."""
+        return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
 @admin.register(ModelCall)
-class ModelCallAdmin(LookOnly):
+class ModelCallAdmin(BigTable):
     """Tokens in disjoint classes, the price that was used, what it cost."""
 
     list_display = (
@@ -44,7 +91,12 @@ class ModelCallAdmin(LookOnly):
         "first", "whole", "failure",
     )  # fmt: skip
     list_display_links = ("at",)
-    list_filter = ("purpose", "provider", FailedFilter, AgentFilter, "created_at")
+    list_filter = (
+        CallScopeFilter, ("created_at", Times), PurposeFilter, ProviderFilter, FailedFilter,
+        CallAgentFilter,
+    )  # fmt: skip
+    keyset = "created_at"
+    residual_search = True
     search_fields = ("session_id", "run_id", "model", "scope_id")
     search_help_text = "The id of a session or a run, a model, or a scope"
     ordering = ("-created_at", "-id")
@@ -64,18 +116,17 @@ class ModelCallAdmin(LookOnly):
         "failure", "price_json",
     )  # fmt: skip
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[ModelCall], search_term: str
-    ) -> tuple[QuerySet[ModelCall], bool]:
+    def search(
+        self, request: HttpRequest, rows: QuerySet[ModelCall], term: str
+    ) -> QuerySet[ModelCall]:
         """Whole words, by their index where there is one."""
-        term = search_term.strip().replace("\x00", "")
-        if not term:
-            return queryset, False
-        if term.startswith("sess_"):
-            return queryset.filter(session_id=term), False
-        if term.startswith("run_"):
-            return queryset.filter(run_id=term), False
-        return queryset.filter(Q(model=term) | Q(scope_id=term)), False
+        return rows.filter(Q(model=term) | Q(scope_id=term))
+
+    change_form_outer_after_template = "admin/sessions_app/modelcall.html"
+
+    def describe(self, row: ModelCall, request: HttpRequest) -> dict[str, Any]:
+        """The request as it was sent."""
+        return {"prompt": show_prompt(row)}
 
     @admin.display(description="At")
     def at(self, row: ModelCall) -> str:
@@ -119,11 +170,15 @@ class ModelCallAdmin(LookOnly):
 
     @admin.display(description="Session")
     def conversation(self, row: ModelCall) -> str:
+        if not row.session_id:
+            return "of no session"
         known = Session.objects.filter(pk=row.session_id).exists()
         return link(Session, row.session_id) if known else f"{row.session_id} (deleted)"
 
     @admin.display(description="Run")
     def run_link(self, row: ModelCall) -> str:
+        if not row.run_id:
+            return "of no run"
         known = Run.objects.filter(pk=row.run_id).exists()
         return link(Run, row.run_id) if known else f"{row.run_id} (deleted)"
 

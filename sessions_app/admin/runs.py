@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.utils.text import Truncator
 
 from sessions_app.admin.base import (
     AgentFilter,
-    LookOnly,
+    BigTable,
     labelled,
     link,
     show_cost,
@@ -20,8 +20,20 @@ from sessions_app.admin.base import (
     show_time,
     show_tokens,
 )
-from sessions_app.admin.tables import table_of_model_calls, table_of_tool_calls
+from sessions_app.admin.filters import (
+    CostFilter,
+    OutcomeFilter,
+    RunAutomationFilter,
+    ScopeFilter,
+    SpokenFilter,
+    Times,
+    by_words,
+    split_time,
+)
+from sessions_app.admin.run_actions import RunActions
+from sessions_app.admin.run_page import describe_run
 from sessions_app.models import Run, Session
+from sessions_app.reading import first_said, is_scope
 
 OUTCOME = {
     "model_stop": "success",
@@ -38,17 +50,24 @@ OUTCOME = {
 
 
 @admin.register(Run)
-class RunAdmin(LookOnly):
+class RunAdmin(RunActions, BigTable):
     """One message or trigger, to its end."""
 
     list_display = (
-        "id", "conversation", "scope", "outcome", "turns", "tokens", "cost", "took", "began"
+        "began", "said", "scope", "agent", "outcome", "turns", "tokens", "cost", "took",
+        "conversation",
     )  # fmt: skip
-    list_filter = ("status", "reason", AgentFilter, "created_at")
+    list_display_links = ("began", "said")
+    list_filter = (
+        ScopeFilter, ("created_at", Times), SpokenFilter, OutcomeFilter, AgentFilter,
+        RunAutomationFilter, CostFilter,
+    )  # fmt: skip
+    keyset = "created_at"
     search_fields = ("id", "session_id")
-    search_help_text = "The id of a run or a session"
+    search_help_text = "An id, words said, or a scope (2026-05-06 14:30)"
     ordering = ("-created_at", "-id")
     sortable_by = ()
+    change_form_outer_before_template = "admin/sessions_app/run_head.html"
     change_form_outer_after_template = "admin/sessions_app/run.html"
     fieldsets = (
         (None, {"fields": (
@@ -69,34 +88,31 @@ class RunAdmin(LookOnly):
         rows: QuerySet[Run] = super().get_queryset(request)
         return rows.defer("state", "request")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
-    ) -> tuple[QuerySet[Run], bool]:
-        """Whole ids, by their index."""
-        term = search_term.strip().replace("\x00", "")
-        if not term:
-            return queryset, False
-        if term.startswith("sess_"):
-            return queryset.filter(session_id=term), False
-        return queryset.filter(pk=term), False
+    ids: ClassVar[dict[str, str]] = {"sess_": "session_id", "run_": "pk"}
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The facts, tool calls and model calls."""
-        run = self.get_object(request, unquote(object_id))
-        more: dict[str, Any] = {}
-        if run is not None:
-            more["tools_table"] = table_of_tool_calls(run)
-            more["calls_table"] = table_of_model_calls(run_id=run.pk)
-        response: HttpResponse = super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **more}
-        )
-        return response
+    def search(self, request: HttpRequest, rows: QuerySet[Run], term: str) -> QuerySet[Run]:
+        """Whole scopes, by their index; else what was said, both perhaps at a time."""
+        term, span = split_time(term)
+        if span is not None:
+            rows = rows.filter(created_at__range=span)
+        if is_scope(term):
+            return rows.filter(scope_id=term)
+        return by_words(request, rows, term, None)
+
+    def complete_page(self, rows: list[Run]) -> list[Run]:
+        """With the first words of the message that started each run."""
+        words = first_said([row.pk for row in rows])
+        for row in rows:
+            row.words = words.get(row.pk, "")  # type: ignore[attr-defined]  # for the cell below
+        return rows
+
+    def describe(self, row: Run, request: HttpRequest) -> dict[str, Any]:
+        """The timeline."""
+        return describe_run(row, request)
+
+    @admin.display(description="Said")
+    def said(self, row: Run) -> str:
+        return Truncator(row.words).chars(70) or "(nothing)"  # type: ignore[attr-defined]
 
     @admin.display(description="Session")
     def conversation(self, row: Run) -> str:

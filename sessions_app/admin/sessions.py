@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 
+from agentsite.rows.auditing import record
 from sessions_app.admin.base import (
     AgentFilter,
-    LookOnly,
+    BigTable,
     labelled,
     show_cost,
     show_json,
@@ -19,9 +20,21 @@ from sessions_app.admin.base import (
     show_tokens,
     to_text,
 )
+from sessions_app.admin.filters import (
+    AutomationFilter,
+    CostFilter,
+    ScopeFilter,
+    SpokenFilter,
+    Times,
+    by_words,
+)
+from sessions_app.admin.keyset import WALK
 from sessions_app.admin.tables import table_of_model_calls, table_of_runs
+from sessions_app.expiry import delete_session
 from sessions_app.models import Session
 from sessions_app.projection import project
+from sessions_app.reading import is_scope
+from sessions_app.searching import find_titled
 
 SHOWN_MESSAGES = 200
 STATUS = {
@@ -35,15 +48,19 @@ STATUS = {
 
 
 @admin.register(Session)
-class SessionAdmin(LookOnly):
+class SessionAdmin(BigTable):
     """What was said, what ran, what it cost."""
 
     list_display = (
         "name", "agent", "scope", "state", "messages", "tokens", "cost", "updated"
     )  # fmt: skip
-    list_filter = ("status", AgentFilter, "updated_at")
+    list_filter = (
+        ScopeFilter, ("updated_at", Times), SpokenFilter, "status", AgentFilter, AutomationFilter,
+        CostFilter,
+    )  # fmt: skip
+    keyset = "updated_at"
     search_fields = ("id", "scope_id", "title")
-    search_help_text = "An id, a scope, or a part of a title"
+    search_help_text = "An id, a scope, words of a title or said"
     ordering = ("-updated_at", "-id")
     sortable_by = ()
     change_form_outer_after_template = "admin/sessions_app/session.html"
@@ -61,33 +78,42 @@ class SessionAdmin(LookOnly):
         "tag_list", "metadata_json",
     )  # fmt: skip
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Session], search_term: str
-    ) -> tuple[QuerySet[Session], bool]:
-        """Ids and scopes whole, by their index; titles by a part."""
-        term = search_term.strip().replace("\x00", "")
-        if not term:
-            return queryset, False
-        if term.startswith("sess_"):
-            return queryset.filter(pk=term), False
-        if term.startswith("run_"):
-            return queryset.filter(runs=term), False
-        return queryset.filter(Q(scope_id=term) | Q(title__icontains=term)), False
+    ids: ClassVar[dict[str, str]] = {"sess_": "pk", "run_": "runs"}
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The facts, the transcript, runs and model calls."""
-        session = self.get_object(request, unquote(object_id))
-        more: dict[str, Any] = {} if session is None else _describe(session, request)
-        response: HttpResponse = super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **more}
-        )
-        return response
+    def search(self, request: HttpRequest, rows: QuerySet[Session], term: str) -> QuerySet[Session]:
+        """Scopes whole, by their index; else parts of titles and what was said."""
+        if is_scope(term):
+            return rows.filter(scope_id=term)
+        said = by_words(request, rows, term, None)
+        return said | rows.filter(pk__in=find_titled(term, WALK))
+
+    def describe(self, row: Session, request: HttpRequest) -> dict[str, Any]:
+        """The transcript, runs and model calls."""
+        return _describe(row, request)
+
+    # ---- deleting ---------------------------------------------------------------------
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """For those who may delete sessions; one at a time, after a page that asks."""
+        allowed: bool = request.user.has_perm("sessions_app.delete_session")
+        return allowed
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What the page that asks says goes: counted by nobody, as it may be very much."""
+        names = [
+            f"{each}, with its messages, runs, calls and events. What it has cost stays counted."
+            for each in objs
+        ]
+        return names, {}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Session) -> None:
+        """Delete it and all that hangs on it; a live run is lost with it."""
+        with transaction.atomic():
+            delete_session(obj.pk, obj.scope_id, even_if_live=True)
+            before = {"status": obj.status, "scope": obj.scope_id, "messages": obj.message_count}
+            record(request.user.get_username(), "session.delete", obj.pk, {"before": before})
 
     @admin.display(description="Session", ordering="title")
     def name(self, row: Session) -> str:
@@ -147,6 +173,8 @@ def _describe(session: Session, request: HttpRequest) -> dict[str, Any]:
 
 def _prepare(message: dict[str, Any]) -> dict[str, Any]:
     """What the template needs as text."""
-    calls = [{**call, "shown_arguments": to_text(call["args"])} for call in message["toolCalls"]]
-    widgets = [{**widget, "text": to_text(widget["data"])} for widget in message["widgets"]]
+    calls = [
+        {**call, "shown_arguments": to_text(call["args"])} for call in message.get("toolCalls", ())
+    ]
+    widgets = [{**widget, "text": to_text(widget["data"])} for widget in message.get("widgets", ())]
     return {**message, "toolCalls": calls, "shown_widgets": widgets}

@@ -1,4 +1,4 @@
-"""Tables inside a page: runs, model calls and tool calls of one conversation."""
+"""Tables inside a page: runs and model calls of one conversation."""
 
 from __future__ import annotations
 
@@ -68,21 +68,3 @@ def _split(call: ModelCall) -> str:
     """Tokens that went in anew, came from the cache, and came out."""
     fresh = call.input + call.cache_write + call.cache_write_1h
     return f"{fresh:,} in, {call.cache_read:,} cached, {call.output + call.reasoning:,} out"
-
-
-def table_of_tool_calls(run: Run) -> Table:
-    """The tool calls of a run, in order."""
-    rows = run.tool_calls.defer("result", "arguments", "widgets")
-    return table(
-        ["Tool", "Status", "Took", "Began", "Id"],
-        (
-            [
-                call.name,
-                call.get_status_display(),
-                show_ms(call.duration_ms),
-                show_time(call.started_at),
-                call.pk,
-            ]
-            for call in rows.order_by("message__position", "position")[:MAX_ROWS]
-        ),
-    )

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.page.fake_log import FakeSession, Step
+from tests.page.fake_log import NOW, FakeSession, Step
 
 STATIC = Path(__file__).parents[2] / "sessions_app" / "static"
 POLICY = (
@@ -49,8 +49,11 @@ class FakeApi:
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.refusals: dict[tuple[str, str], list[tuple[int, str, str]]] = defaultdict(list)
         self.keys: dict[str, str] = {}
+        self.ratings: dict[str, str] = {}
         self.streams: set[web.StreamResponse] = set()
         self.runs: set[asyncio.Task[None]] = set()
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.news = asyncio.Condition()
 
     # -- what tests call, from their own thread --------------------------------------------
 
@@ -66,6 +69,10 @@ class FakeApi:
     def emit(self, session: FakeSession, event: str, **data: Any) -> None:
         """Append to a session's log from outside of a run."""
         asyncio.run_coroutine_threadsafe(session.add(event, data), self.loop).result(5)
+
+    def tell(self, event: str, **data: Any) -> None:
+        """Put something on the event bus."""
+        asyncio.run_coroutine_threadsafe(self._tell(event, **data), self.loop).result(5)
 
     def cut_streams(self) -> None:
         """Break every open stream as a failing network does."""
@@ -108,6 +115,7 @@ class FakeApi:
             [
                 web.get("/", self._page),
                 web.get("/sessions", self._list),
+                web.get("/api/events", self._bus),
                 web.get("/sessions/{id}", self._read),
                 web.patch("/sessions/{id}", self._rename),
                 web.delete("/sessions/{id}", self._delete),
@@ -117,6 +125,8 @@ class FakeApi:
                 web.post("/chat/stream", self._chat),
                 web.post("/ask-user-response", self._answer),
                 web.post("/widget-actions", self._act),
+                web.get("/api/feedback", self._ratings),
+                web.post("/api/feedback", self._rate),
             ]
         )
         self.runner = web.AppRunner(
@@ -197,7 +207,9 @@ class FakeApi:
         body = await request.json()
         key = request.headers["Idempotency-Key"]
         session = self.sessions.get(self.keys.get(key) or body["sessionId"] or "")
-        session = session or self.session()
+        if session is None:
+            session = self.session()
+            await self._tell("session_created", sessionId=session.id)
         after = session.next_seq - 1
         if key in self.keys:
             after = session.first_seq - 1
@@ -239,6 +251,31 @@ class FakeApi:
         finally:
             self.streams.discard(response)
 
+    async def _tell(self, event: str, **data: Any) -> None:
+        self.told.append((event, data))
+        async with self.news:
+            self.news.notify_all()
+
+    async def _bus(self, request: web.Request) -> web.StreamResponse:
+        after = int(request.headers.get("Last-Event-ID") or len(self.told))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        self.streams.add(response)
+        try:
+            await response.prepare(request)
+            await response.write(b": keepalive\n\n")
+            while True:
+                async with self.news:
+                    while len(self.told) <= after:
+                        await self.news.wait()
+                event, data = self.told[after]
+                after += 1
+                line = json.dumps({"type": event, "timestamp": NOW, **data})
+                await response.write(f"id: {after}\nevent: {event}\ndata: {line}\n\n".encode())
+        except ConnectionResetError:
+            return response
+        finally:
+            self.streams.discard(response)
+
     async def _interrupt(self, request: web.Request) -> web.Response:
         self.sessions[request.match_info["id"]].interrupted.set()
         return web.json_response({"ok": True})
@@ -253,6 +290,14 @@ class FakeApi:
         session.pending.clear()
         self.gates["answer"].set()
         return web.json_response({"ok": True, "runId": session.run_id, "status": "running"})
+
+    async def _ratings(self, _: web.Request) -> web.Response:
+        return web.json_response({"feedback": self.ratings})
+
+    async def _rate(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.ratings[body["messageId"]] = body["rating"]
+        return web.json_response({"ok": True, "id": 1})
 
     async def _act(self, _: web.Request) -> web.Response:
         return web.json_response({"ok": True})

@@ -169,3 +169,16 @@ def test_joining_in_the_middle_makes_the_same(tab: Page, cut: int) -> None:
     assert [item["text"] for item in whole["messages"]] == ["Earlier", "Hi", "a", "bc"]
     assert joined["messages"][:2] == whole["messages"][:2]
     assert json.dumps(joined).count("half") == 0
+
+
+def test_stored_work_of_sub_agents_stands_inside_its_call(tab: Page) -> None:
+    deep = {"toolId": "t3", "toolName": "look", "status": "success", "result": "seen"}
+    inner = {"agentId": "a2", "agentName": "porter", "toolCalls": [deep]}
+    below = {"toolId": "t2", "toolName": "dispatch", "status": "error", "error": "lost"}
+    outer = {"agentId": "a1", "agentName": "explore", "toolCalls": [{**below, "subagent": inner}]}
+    stored = {"toolId": "t1", "toolName": "dispatch", "status": "success", "subagent": outer}
+    message = {"id": "m2", "type": "assistant_text", "text": "", "toolCalls": [stored]}
+    (item,) = fold(tab, [], {"id": "s1", "messages": [message]})["messages"]
+    agents = item["toolCalls"][0]["agents"]
+    assert [agent["name"] for agent in agents] == ["explore", "porter"]
+    assert [agent["steps"][0]["result"] for agent in agents] == ["lost", "seen"]

@@ -32,8 +32,8 @@ def test_sessions_are_listed_searched_and_opened(api: FakeApi, page: Page) -> No
 def test_a_session_is_renamed_and_deleted(api: FakeApi, page: Page) -> None:
     session = api.session([{"id": "m1", "type": "user", "text": "Hello"}], title="Old")
     page.goto(f"{api.url}?session={session.id}")
-    expect(page.get_by_role("heading", name="Old")).to_be_visible()
-    page.get_by_role("link", name="Old").hover()
+    expect(page.get_by_role("heading", name="Old", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Old", exact=True).hover()
     page.get_by_role("button", name="Rename Old").click()
     page.get_by_label("Title").fill("New")
     page.keyboard.press("Enter")
@@ -125,3 +125,21 @@ def test_everything_has_a_name(api: FakeApi, page: Page) -> None:
           .map((node) => node.outerHTML)"""
     )
     assert nameless == []
+
+
+def test_the_list_follows_what_happens_elsewhere(api: FakeApi, page: Page) -> None:
+    session = api.session(title="Refund")
+    page.goto(api.url)
+    listed = page.locator("#sessions .session")
+    expect(listed).to_have_count(1)
+    api.tell("session_updated", sessionId=session.id, status="waiting")
+    expect(listed.locator(".dot[data-status=waiting]")).to_have_count(1)
+    api.tell("session_updated", sessionId=session.id, title="Refund for Globex", status="active")
+    expect(page.get_by_role("link", name="Refund for Globex", exact=True)).to_be_visible()
+    other = api.session(title="From another tab")
+    api.tell("session_created", sessionId=other.id)
+    expect(listed).to_have_count(2)
+    api.cut_streams()
+    api.tell("session_deleted", sessionId=session.id)
+    expect(listed).to_have_count(1)
+    expect(page.get_by_role("link", name="From another tab")).to_be_visible()

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.fake_api import FakeApi
 from tests.page.steps import answers, call, field, frame, pause, result, say, text
+from tests.requirements import requirement
 
 DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -31,6 +32,34 @@ def test_an_answer_streams_and_is_counted(api: FakeApi, page: Page) -> None:
     expect(page).to_have_url(re.compile(r"\?session=sess_"))
     body = api.sent("POST", "/chat/stream")[0]
     assert body == {"message": "Hi there", "sessionId": None}
+
+
+@requirement("ops.feedback")
+def test_an_answer_is_rated_and_the_thumb_stays(api: FakeApi, page: Page) -> None:
+    api.scripts.append([text("It was sent.")])
+    page.goto(api.url)
+    say(page, "Where is order 7?")
+    good = answers(page).get_by_role("button", name="Good answer")
+    bad = answers(page).get_by_role("button", name="Bad answer")
+    good.click()
+    expect(good).to_have_attribute("aria-pressed", "true")
+    api.refuse("POST", "/api/feedback", 404, "message_not_found", "There is no such answer.")
+    bad.click()
+    expect(page.locator(".thumbs-said")).to_have_text("There is no such answer.")
+    expect(good).to_have_attribute("aria-pressed", "true")
+    bad.click()
+    expect(bad).to_have_attribute("aria-pressed", "true")
+    expect(good).to_have_attribute("aria-pressed", "false")
+    page.get_by_label("What was wrong with this answer?").fill("It was not.")
+    page.locator(".thumbs-said").get_by_role("button", name="Send").click()
+    expect(page.locator(".thumbs-said")).to_have_text("Thank you.")
+    first, _refused, last, why = api.sent("POST", "/api/feedback")
+    assert (first["rating"], last["rating"]) == ("up", "down")
+    assert why == {**last, "comment": "It was not."}
+    session = api.sessions[why["sessionId"]]
+    api.ratings = {message["id"]: "down" for message in session.messages}
+    page.reload()
+    expect(bad).to_have_attribute("aria-pressed", "true")
 
 
 def test_tool_calls_fold_and_each_turn_is_a_message(api: FakeApi, page: Page) -> None:

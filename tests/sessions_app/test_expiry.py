@@ -102,8 +102,8 @@ def test_retention_keeps_the_content_longer() -> None:
 
 def test_more_than_one_step_is_taken() -> None:
     for _ in range(230):
-        make_session(201)
-    with_content = [make_session(201) for _ in range(3)]
+        make_session(290)
+    with_content = [make_session(290) for _ in range(3)]
     for session in with_content:
         make_run(session)
     aged = age_sessions(TTL, 0)
@@ -117,7 +117,7 @@ def test_the_command_says_what_it_did(settings: object) -> None:
     call_command("expiresessions", stdout=out)
     assert out.getvalue().splitlines() == [
         "1 became idle, 0 expired, the content of 0 deleted",
-        "0 expired documents, 0 idempotency keys deleted",
+        "0 expired documents, 0 idempotency keys, 0 events of the bus deleted",
     ]
 
 

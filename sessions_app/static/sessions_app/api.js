@@ -20,7 +20,7 @@ class Unreachable extends Error {
   }
 }
 
-function address(path, query = {}) {
+export function address(path, query = {}) {
   const scope = config.scopeId ? { scope_id: config.scopeId } : {};
   const pairs = Object.entries({ ...scope, ...query }).filter(([, value]) => value != null);
   const text = new URLSearchParams(pairs).toString();
@@ -33,7 +33,7 @@ export async function request(method, path, { query, body, headers = {}, signal 
   try {
     response = await fetch(address(path, query), {
       method,
-      headers: { Accept: "application/json", ...(body && JSON_TYPE), ...headers },
+      headers: { Accept: "application/json", ...(body && JSON_TYPE), ...FORM_TOKEN, ...headers },
       body: body && JSON.stringify(body),
       signal,
       cache: "no-store",
@@ -46,6 +46,8 @@ export async function request(method, path, { query, body, headers = {}, signal 
   throw new ApiError(response.status, await response.json().catch(() => null));
 }
 
+// Only for signed-in staff: their cookie alone changes nothing.
+const FORM_TOKEN = config.csrfToken ? { "X-CSRFToken": config.csrfToken } : {};
 const JSON_TYPE = { "Content-Type": "application/json" };
 
 async function json(method, path, options) {
@@ -63,6 +65,8 @@ export const renameSession = (id, title) => json("PATCH", at(id), { body: { titl
 export const deleteSession = (id) => json("DELETE", at(id));
 export const interrupt = (id) => json("POST", `${at(id)}/interrupt`, { body: {} });
 export const answerInteraction = (body) => json("POST", "/ask-user-response", { body });
+export const listFeedback = (sessionId) => json("GET", "/api/feedback", { query: { sessionId } });
+export const rate = (body) => json("POST", "/api/feedback", { body });
 export const postWidgetAction = (body) => json("POST", "/widget-actions", { body });
 
 /** Start a run; the body of the response is its event stream. `key` makes a repeat harmless. */
@@ -70,6 +74,12 @@ export function startRun(body, key, signal) {
   const scoped = config.scopeId ? { ...body, scope_id: config.scopeId } : body;
   const headers = { Accept: "text/event-stream", "Idempotency-Key": key };
   return request("POST", "/chat/stream", { body: scoped, headers, signal });
+}
+
+/** Follow what changes in the scope, behind event `after` or from now on. */
+export function openBus(after, signal) {
+  const resume = after === null ? {} : { "Last-Event-ID": String(after) };
+  return request("GET", "/api/events", { headers: { Accept: "text/event-stream", ...resume }, signal });
 }
 
 /** Follow a session's log behind `after`. */

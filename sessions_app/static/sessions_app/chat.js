@@ -5,6 +5,7 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { perFrame } from "./dom.js";
 import { Drawer } from "./drawer.js";
+import { followBus } from "./live.js";
 import { Follower } from "./scroll.js";
 import { addressOf, SessionList } from "./sessions.js";
 import { announce, drawStatus } from "./status.js";
@@ -40,8 +41,30 @@ async function act(body) {
   }
 }
 
+/** The thumbs of the open session, by message; read once a session. */
+let rated = { sessionId: null, all: null };
+async function ratingOf(messageId) {
+  const { sessionId } = conversation.state;
+  if (rated.sessionId !== sessionId) {
+    rated = { sessionId, all: api.listFeedback(sessionId).catch(() => ({ feedback: {} })) };
+  }
+  return (await rated.all).feedback[messageId] ?? null;
+}
+
+/** Resolves to why it was refused, or null. */
+async function rate(thumb) {
+  try {
+    await api.rate({ sessionId: conversation.state.sessionId, ...thumb });
+    return null;
+  } catch (error) {
+    return error.message;
+  }
+}
+
 const page = {
   act,
+  rate,
+  ratingOf,
   send: (text) => (blocked() ? composer.say("Wait for the answer first.") : send(text)),
   retry: () => send(lastWords().text, lastWords().images),
   edit() {
@@ -115,8 +138,6 @@ conversation.listen((state, view, frame) => {
   if (frame.event === "init" && addressOf(state.sessionId) !== location.pathname + location.search) {
     history.replaceState(null, "", addressOf(state.sessionId));
   }
-  const unknown = frame.event === "init" && !sessions.has(state.sessionId);
-  if (unknown || frame.event === "done") sessions.refresh();
 });
 
 const sessionInAddress = () => new URLSearchParams(location.search).get("session");
@@ -140,6 +161,7 @@ byId("suggestions")?.addEventListener("click", (event) => {
 });
 
 sessions.refresh();
+followBus({ onEvent: (event, data) => sessions.tell(event, data), onGap: () => sessions.refresh() });
 if (sessionInAddress()) openSession(sessionInAddress());
 else draw(conversation.state, conversation.view);
 if (matchMedia("(hover: hover)").matches) composer.focus(); // no keyboard over a phone's page

@@ -28,6 +28,14 @@ function patchCall(state, id, change) {
   }));
 }
 
+/** Id of the call of the conversation inside which a sub-agent's call stands. */
+function outermost(state, id) {
+  const calls = state.messages.flatMap((item) => item.toolCalls ?? []);
+  const holds = (call) =>
+    call.agents.some((agent) => agent.steps.some((step) => step.kind === "tool" && step.id === id));
+  return calls.find((call) => call.id === id)?.id ?? calls.findLast(holds)?.id ?? id;
+}
+
 const idOf = (data) => data.id ?? data.tool_id;
 
 function ended(state, data) {
@@ -85,9 +93,12 @@ function childSteps(steps, event) {
     }
     case "error":
       return [...steps, { kind: "error", text: event.message ?? event.error ?? said }];
+    case "run_resumed":
+      return last?.kind === "text" ? steps.slice(0, -1) : steps; // it is said again
     case "done":
     case "complete":
     case "init":
+    case "context_usage":
       return steps;
     default:
       return [...steps, { kind: "other", name: event.type, data: event }];
@@ -98,12 +109,16 @@ function reported(state, data) {
   const { event_type: type, tool_name: name, text, error, result, ...rest } = data;
   const event = data.event ?? { ...rest, type, name, text, error, result };
   const id = data.agentId ?? data.agent_name ?? "agent";
-  return patchCall(state, data.parent_tool_id, (call) => {
+  const settled = event.type === "tool_call_result" || event.type === "tool_call_end";
+  const asked = settled ? idOf(event) : null;
+  const open = state.interactions.filter((item) => asked === null || item.callId !== asked);
+  const next = open.length === state.interactions.length ? state : { ...state, interactions: open };
+  return patchCall(next, outermost(state, data.parent_tool_id), (call) => {
     const known = call.agents.find((agent) => agent.id === id);
     const agent = known ?? { id, name: data.agent_name ?? id, steps: [] };
-    const next = { ...agent, steps: childSteps(agent.steps, event) };
-    const agents = call.agents.map((item) => (item.id === id ? next : item));
-    return { ...call, agents: known ? agents : [...call.agents, next] };
+    const told = { ...agent, steps: childSteps(agent.steps, event) };
+    const agents = call.agents.map((item) => (item.id === id ? told : item));
+    return { ...call, agents: known ? agents : [...call.agents, told] };
   });
 }
 

@@ -18,8 +18,21 @@ export function toolCall(raw) {
     completedLabel: raw.completed_label ?? raw.completedLabel ?? null,
     internal: raw.internal ?? false,
     lines: [],
-    agents: [],
+    agents: agentsOf(raw),
   };
+}
+
+/** Sub-agents of a stored call, theirs behind them: `{id, name, steps}`. */
+export function agentsOf(raw) {
+  const told = raw.subagent;
+  if (told == null) return [];
+  const calls = told.toolCalls ?? [];
+  const steps = calls.map((call) => {
+    const { id, name, status, error, result } = toolCall({ ...call, subagent: null });
+    return { kind: "tool", id, name, status, result: error ?? result ?? "" };
+  });
+  const own = { id: told.agentId, name: told.agentName ?? told.agentId, steps };
+  return [own, ...calls.flatMap(agentsOf)];
 }
 
 export function widgetBlock(raw) {

@@ -14,6 +14,7 @@ export class SessionList {
   #told = { title: null, status: null }; // of the open session
   #search = null; // aborts the request of an older search
   #timer = null;
+  #soon = null;
   #list = byId("sessions");
   #said = byId("sessions-said");
   #more = byId("more-sessions");
@@ -59,8 +60,23 @@ export class SessionList {
     this.#draw();
   }
 
-  has(id) {
-    return this.#items.some((session) => session.id === id);
+  /** An event of the bus: what is listed changes in place, for anything else the list is read. */
+  tell(event, { sessionId, title, status, timestamp }) {
+    if (!event.startsWith("session_")) return;
+    const listed = this.#items.some((session) => session.id === sessionId);
+    if (event === "session_deleted") {
+      this.#items = this.#items.filter((session) => session.id !== sessionId);
+    } else if (listed) {
+      const news = { ...(title != null && { title }), ...(status && { status }), updated_at: timestamp };
+      const found = this.#items.find((session) => session.id === sessionId);
+      const others = this.#items.filter((session) => session !== found);
+      this.#items = [{ ...found, ...news }, ...others];
+    } else {
+      clearTimeout(this.#soon);
+      this.#soon = setTimeout(() => this.refresh(), 150);
+      return;
+    }
+    this.#draw();
   }
 
   #draw() {

@@ -1,5 +1,6 @@
 // One tool call as a line that unfolds: what was asked, what happens, what came back.
 
+import { address as addressOf } from "./api.js";
 import { arrange, h, icon } from "./dom.js";
 import { duration, pretty, words } from "./format.js";
 import { facts, show } from "./widgets/values.js";
@@ -105,8 +106,14 @@ export function pictureOf(part) {
   const type = source.mimeType ?? source.mediaType ?? source.media_type ?? "image/png";
   const address = source.url ?? part.src ?? (part.isUrl ? source.data : null) ?? "";
   const inline = source.data && !part.isUrl && /^image\/(png|jpeg|gif|webp)$/.test(type);
-  const src = inline ? `data:${type};base64,${source.data}` : /^\/(?!\/)/.test(address) ? address : null;
+  const src = inline ? `data:${type};base64,${source.data}` : ownImage(address);
   if (src) return h("img", { class: "picture", src, alt: part.alt ?? "Image" });
   if (!/^https?:/.test(address)) return h("p", { class: "quiet" }, "Image");
   return h("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, `Image: ${address}`);
+}
+
+/** A picture of this server with the scope that its session belongs to; else null. */
+function ownImage(address) {
+  if (!/^\/(?!\/)/.test(address)) return null;
+  return address.includes("?") ? address : addressOf(address);
 }

@@ -5,6 +5,7 @@ import { arrange, button, copy, h, icon, iconButton } from "./dom.js";
 import { clock, count, moment } from "./format.js";
 import { markdown } from "./markdown.js";
 import { InteractionList } from "./interactions.js";
+import { Thumbs } from "./thumbs.js";
 import { pictureOf } from "./toolcall.js";
 
 const NAMES = { user: "You", assistant_text: "Assistant", summary: "Summary", error: "Error", note: "Note" };
@@ -21,12 +22,14 @@ class MessageView {
     if (message.type === "error" || message.type === "summary") return;
     const time = h("time", { datetime: message.timestamp ?? "", title: message.timestamp ? moment(message.timestamp) : "" }, clock(message.timestamp));
     const tool = iconButton("Copy message", "copy", { onclick: () => copy(this.#message.text, tool) });
-    this.foot = h("div", { class: "message-foot" }, tool, time);
+    this.thumbs = message.type === "assistant_text" ? new Thumbs(page) : null;
+    this.foot = h("div", { class: "message-foot" }, tool, this.thumbs?.node, time);
     this.node.append(h("h2", { class: "sr" }, NAMES[message.type] ?? "Assistant"), this.#body.node, this.foot);
   }
 
   update(message, writing) {
     this.node.classList.toggle("writing", writing);
+    if (!writing && message.text !== "") this.thumbs?.update(message);
     if (message === this.#message) return;
     this.#message = message;
     this.node.dataset.queued = message.queued ? "yes" : "no";

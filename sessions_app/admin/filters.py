@@ -1,0 +1,194 @@
+"""Filters of the big lists.
+
+Law: a filter is answered by an index, or says that it is `residual`: then the list looks through
+a bounded number of rows (`keyset.py`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.dateparse import parse_date, parse_time
+from django.utils.timezone import make_aware
+from unfold.contrib.filters.admin import (  # type: ignore[import-untyped]  # it has no types
+    RangeDateTimeFilter,
+    TextFilter,
+)
+
+from sessions_app.models import Run, Session
+from sessions_app.searching import MOST_SPOKEN, TooManyWords, find_spoken
+
+EMPTY = "(empty)"
+"""How the empty scope is written, here and in the lists."""
+CENTS = {"1": 10_000, "10": 100_000, "100": 1_000_000, "1000": 10_000_000}
+
+
+class Times(RangeDateTimeFilter):  # type: ignore[misc]  # unfold has no types
+    """From a moment to another one, in the server's zone; a day without a time is a whole day."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows of that span."""
+        bounds = {
+            "gte": self._moment("from", dt.time.min),
+            "lte": self._moment("to", dt.time.max),
+        }
+        told = {f"{self.parameter_name}__{name}": at for name, at in bounds.items() if at}
+        return queryset.filter(**told)
+
+    def _moment(self, which: str, default: dt.time) -> dt.datetime | None:
+        parts = [self.used_parameters.get(f"{self.parameter_name}_{which}_{n}") for n in (0, 1)]
+        try:
+            day = parse_date(str(parts[0] or ""))
+            time = parse_time(str(parts[1] or "")) or default
+        except ValueError:
+            return None
+        return make_aware(dt.datetime.combine(day, time)) if day else None
+
+
+WHEN = re.compile(r"(.*?)\s+(\d{4}-\d\d-\d\d)(?:[ T](\d{1,2}:\d\d))?")
+AROUND = dt.timedelta(minutes=30)
+"""A complaint's "at ten past two" is not to the minute."""
+
+
+def split_time(term: str) -> tuple[str, tuple[dt.datetime, dt.datetime] | None]:
+    """A search that ends in a day, or a day and a time: what is searched, and between when."""
+    found = WHEN.fullmatch(term)
+    if found is None:
+        return term, None
+    try:
+        day = dt.date.fromisoformat(found[2])
+        time = parse_time(found[3]) if found[3] else None
+    except ValueError:
+        return term, None
+    if time is None:
+        start = make_aware(dt.datetime.combine(day, dt.time.min))
+        return found[1], (start, start + dt.timedelta(days=1))
+    middle = make_aware(dt.datetime.combine(day, time))
+    return found[1], (middle - AROUND, middle + AROUND)
+
+
+def clean(value: Any) -> str:
+    """A text that a database can be asked for."""
+    return str(value or "").strip().replace("\x00", "")
+
+
+class ScopeFilter(TextFilter):  # type: ignore[misc]  # unfold has no types
+    """One scope, written out."""
+
+    title, parameter_name = "scope", "scope"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows of the scope."""
+        scope = clean(self.value())
+        return queryset.filter(scope_id="" if scope == EMPTY else scope) if scope else queryset
+
+
+class SpokenFilter(TextFilter):  # type: ignore[misc]  # unfold has no types
+    """Words that a user or the agent has said."""
+
+    title, parameter_name = "words said", "said"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows with a message that has the words."""
+        words = clean(self.value())
+        if not words:
+            return queryset
+        scope = clean(request.GET.get("scope"))
+        return by_words(request, queryset, words, "" if scope == EMPTY else scope or None)
+
+
+def by_words(
+    request: HttpRequest, queryset: QuerySet[Any], words: str, scope_id: str | None
+) -> QuerySet[Any]:
+    """Sessions or runs in which these words were said, in one scope or in all (None)."""
+    found = getattr(request, "spoken", None)  # once for each request: two lists ask for it
+    if found is None or found[0] != (words, scope_id):
+        found = ((words, scope_id), _search(request, words, scope_id))
+        request.spoken = found  # type: ignore[attr-defined]  # kept beside the request
+        if len(found[1]) >= MOST_SPOKEN:
+            text = f"More than {MOST_SPOKEN:,} messages have these words: name a scope as well."
+            messages.warning(request, text)
+    place = 0 if queryset.model is Session else 1
+    return queryset.filter(pk__in={pair[place] for pair in found[1]})
+
+
+def _search(request: HttpRequest, words: str, scope_id: str | None) -> list[tuple[str, str]]:
+    try:
+        return find_spoken(words, scope_id)
+    except TooManyWords:
+        text = "This search took too long and was given up. Name a scope, or rarer words."
+        messages.error(request, text)
+        return []
+
+
+class AutomationFilter(TextFilter):  # type: ignore[misc]  # unfold has no types
+    """Conversations of one automation."""
+
+    title, parameter_name = "automation", "automation"
+    path: ClassVar[str] = "automation"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows of the automation."""
+        name = clean(self.value())
+        return queryset.filter(**{self.path: name}) if name else queryset
+
+
+class RunAutomationFilter(AutomationFilter):
+    """Runs of one automation."""
+
+    path = "session__automation"
+    residual = True
+
+
+class CostFilter(admin.SimpleListFilter):
+    """What is expensive, or has no price."""
+
+    title, parameter_name = "cost", "cost"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """Steps of money."""
+        steps = [(cents, f"At least ${micros / 1e6:g}") for cents, micros in CENTS.items()]
+        return [*steps, ("unknown", "Price unknown")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows that cost so much."""
+        value = self.value()
+        if value == "unknown":
+            return queryset.filter(cost_known=False)
+        return queryset.filter(cost_micros__gte=CENTS[value]) if value in CENTS else queryset
+
+
+OUTCOMES: dict[str, tuple[str, Q]] = {
+    "live": ("Working or waiting", Q(status__in=Run.LIVE)),
+    "running": ("Working", Q(status="running")),
+    "waiting": ("Waiting for a person", Q(status="waiting")),
+    "queued": ("Queued", Q(status="queued")),
+    "trouble": ("Anything but a good end", Q(reason__in=Run.TROUBLE)),
+    "error": ("Failed", Q(reason="error")),
+    "user_abort": ("Stopped by a person", Q(reason="user_abort")),
+    "max_turns": ("Out of turns", Q(reason="max_turns")),
+    "loop_detected": ("Went in circles", Q(reason="loop_detected")),
+    "budget_exceeded": ("Out of money or tokens", Q(reason="budget_exceeded")),
+    "good": ("Ended well", Q(reason__in=("model_stop", "stopped"))),
+}
+
+
+class OutcomeFilter(admin.SimpleListFilter):
+    """How runs stand, or ended."""
+
+    title, parameter_name = "outcome", "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """All of them."""
+        return [(name, words) for name, (words, _) in OUTCOMES.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        """Runs with the chosen one."""
+        chosen = OUTCOMES.get(self.value() or "")
+        return queryset.filter(chosen[1]) if chosen else queryset

@@ -1,0 +1,110 @@
+// Admin pages of conversations follow the event bus: lists are read again in place, a page of one
+// session offers to be loaded again, a run's timeline is read again event by event while it is live.
+// The dashboard's figures and results of evals are read again now and then. A hidden tab follows nothing.
+
+const SOON = 700; // one reading for many changes
+const LATER = 3000; // figures of everything
+let source = null;
+let timer = null;
+let log = null; // the live run's own events
+
+/** Whether this is the page of what an event is about; addresses of the admin quote `_`. */
+function isShown({ sessionId, runId }) {
+  const quoted = [sessionId, runId].map((id) => id?.replaceAll("_", "_5F"));
+  return quoted.some((id) => id && location.pathname.includes(`/${id}/`));
+}
+
+function offerReload() {
+  if (document.getElementById("ag-changed")) return;
+  const link = document.createElement("a");
+  link.href = location.href;
+  link.textContent = "load it again";
+  link.className = "ag-link";
+  const line = document.createElement("p");
+  line.id = "ag-changed";
+  line.className = "ag-note";
+  line.setAttribute("role", "status");
+  line.append("This has changed since it was loaded: ", link, ".");
+  document.getElementById("content")?.prepend(line);
+}
+
+/** Replace these parts of the page by what the server says now; opened details stay open. */
+async function readAgain(...ids) {
+  timer = null;
+  const answer = await fetch(location.href, { cache: "no-store" }).catch(() => null);
+  if (!answer?.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const id of ids) {
+    const [old, fresh] = [document.getElementById(id), page.getElementById(id)];
+    if (!old || !fresh || old.contains(document.activeElement?.closest("form.ag-answer"))) continue;
+    for (const { dataset } of old.querySelectorAll("details[open][data-key]")) {
+      fresh.querySelector(`details[data-key="${CSS.escape(dataset.key)}"]`)?.setAttribute("open", "");
+    }
+    old.replaceWith(fresh);
+  }
+  followRun();
+}
+
+const readListAgain = () => readAgain("result_list");
+const readRunAgain = () => readAgain("ag-timeline", "ag-head", "run_form", "ag-compare");
+
+/** While the run on the page is live, each of its events is a reason to read it again. */
+async function followRun() {
+  const address = document.hidden ? null : document.getElementById("ag-timeline")?.dataset.follow;
+  if (!address) log?.abort();
+  if (!address || log) return;
+  log = new AbortController();
+  try {
+    const answer = await fetch(address, { signal: log.signal });
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      if (read.value.includes("data:")) timer ??= setTimeout(readRunAgain, SOON);
+    }
+  } catch {
+    // Closed by us, or lost: the bus tells of the run's end all the same.
+  }
+  log = null;
+}
+
+/** Results of evals come without events of their own: while some are open, they are read again. */
+async function followEvals() {
+  if (document.hidden || timer || !document.querySelector("#ag-evals[data-live]")) return;
+  timer = setTimeout(async () => {
+    await readAgain("ag-evals");
+    followEvals();
+  }, LATER);
+}
+
+function see({ data }) {
+  const event = JSON.parse(data);
+  if (document.getElementById("ag-figures")) {
+    timer ??= setTimeout(() => readAgain("ag-figures", "ag-costs"), LATER);
+    return;
+  }
+  if (!event.sessionId) return;
+  if (document.getElementById("ag-evals")) return;
+  if (document.getElementById("result_list")) timer ??= setTimeout(readListAgain, SOON);
+  else if (!isShown(event)) return;
+  else if (document.querySelector("#ag-timeline, #ag-compare")) timer ??= setTimeout(readRunAgain, SOON);
+  else offerReload();
+}
+
+function follow() {
+  if (document.hidden) {
+    source?.close();
+    source = null;
+  } else if (source === null) {
+    source = new EventSource("/admin/events");
+    const kinds = ["session_created", "session_updated", "session_deleted", "run_started", "run_finished"];
+    for (const kind of [...kinds, "interaction_opened", "interaction_closed"]) source.addEventListener(kind, see);
+  }
+}
+
+document.addEventListener("visibilitychange", () => {
+  follow();
+  followRun();
+  followEvals();
+});
+follow();
+addEventListener("DOMContentLoaded", followRun);
+addEventListener("DOMContentLoaded", followEvals);
