@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentsite.engine.deltas import Usage
 from agentsite.engine.ports import Model, ToolSpec
+from agentsite.engine.redaction import Redactor
 from agentsite.host.prompt import compile_prompt
-from agentsite.host.redaction import LOGS, Redactor
+from agentsite.host.redaction import LOGS, server_secrets
 from agentsite.manifest.bundle import Bundle, Tier
 from agentsite.manifest.models import ModelConfig
 from agentsite.manifest.reload import Agents
@@ -22,10 +24,21 @@ from agentsite.manifest.schema import AgentBlock
 from agentsite.providers.catalog import Priced, context_window, price
 from agentsite.providers.registry import build_chain
 from agentsite.tools.base import Tool
+from agentsite.tools.mcp import Accepted, build_mcp_tools
+from agentsite.tools.permissions import Guard
 from agentsite.tools.toolset import build_toolset, specs
 
 KEPT_VERSIONS = 8
+KEPT_OFFERS = 8
+NONE: Accepted = {}
 TIERS: tuple[Tier, ...] = ("main", "simple", "advanced")
+
+
+class Offer(NamedTuple):
+    """The tools of a run, and what the model is told of them."""
+
+    tools: dict[str, Tool]
+    specs: tuple[ToolSpec, ...]
 
 
 class Agent:
@@ -35,6 +48,7 @@ class Agent:
         self.id = agent_id
         self.bundle = bundle
         self._scripts = {script.name: script for script in bundle.scripts}
+        self._offers: OrderedDict[Any, Offer] = OrderedDict()
         self._chains: dict[tuple[Tier, int | None], tuple[Model, ...]] = {}
 
     @property
@@ -45,19 +59,47 @@ class Agent:
     @cached_property
     def redactor(self) -> Redactor:
         """Takes this agent's secrets out of whatever leaves or is stored."""
-        return Redactor(self.bundle.secrets)
+        return Redactor(self.bundle.secrets | server_secrets())
+
+    def redactor_with(self, secrets: tuple[str, ...]) -> Redactor:
+        """The same for runs of a scope that has secrets of its own."""
+        return Redactor((*self.bundle.secrets, *secrets)) if secrets else self.redactor
+
+    @cached_property
+    def guard(self) -> Guard:
+        """The rules that calls of tools are held against."""
+        return Guard(self.block.permissions)
 
     @cached_property
     def prompt(self) -> str:
         return self.redactor.text(compile_prompt(self.bundle))
 
-    @cached_property
-    def tools(self) -> dict[str, Tool]:
-        return build_toolset(self.bundle)
+    def offer(self, *, admin: bool = False, accepted: Accepted = NONE) -> Offer:
+        """What a run is offered; runs of admin sessions may be offered more.
 
-    @cached_property
-    def specs(self) -> tuple[ToolSpec, ...]:
-        return specs(self.tools)
+        `accepted`: the tools of MCP servers that may be used at the moment.
+        """
+        listed = tuple(
+            (server, *((tool.name, tool.digest) for tool in accepted[server]))
+            for server in sorted(accepted)
+        )
+        found = self._offers.get((admin, listed))
+        if found is None:
+            tools = build_toolset(self.bundle, admin=admin)
+            strangers = {tool.name: tool for tool in build_mcp_tools(self.bundle, accepted)}
+            tools = {**strangers, **tools}
+            found = self._offers[admin, listed] = Offer(tools, specs(tools))
+            while len(self._offers) > KEPT_OFFERS:
+                self._offers.popitem(last=False)
+        return found
+
+    def tools(self, *, admin: bool = False) -> dict[str, Tool]:
+        """Those of them, by name, that need no MCP server."""
+        return self.offer(admin=admin).tools
+
+    def specs(self, *, admin: bool = False) -> tuple[ToolSpec, ...]:
+        """What the model is told of them."""
+        return self.offer(admin=admin).specs
 
     @cached_property
     def configs(self) -> tuple[ModelConfig, ...]:
@@ -92,12 +134,24 @@ class Agent:
         own = self.bundle.config.prices
         return {name: entry.model_dump(by_alias=True) for name, entry in own.items()}
 
-    def price(self, provider: str, model: str, usage: Usage) -> Priced:
-        """What a call cost, at this moment's prices."""
+    def price(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage,
+        at: dt.datetime,
+        own: Mapping[str, Any] | None = None,
+    ) -> Priced:
+        """What a call made at `at` cost; `own` is the operators' price, if there is one."""
         place = self.find_model(provider, model)
         base_url = None if place is None else self.configs[place].base_url
-        now = dt.datetime.now(dt.UTC)
-        return price(provider, model, usage, self._prices, now, base_url)
+        vectors = self.bundle.config.models.embedding
+        if place is None and vectors is not None and vectors.label == f"{provider}/{model}":
+            base_url = vectors.base_url
+        prices: Mapping[str, Mapping[str, Any]] = self._prices
+        if own is not None:
+            prices = {f"{provider}/{model}": own}
+        return price(provider, model, usage, prices, at, base_url)
 
 
 class ServedAgents:
@@ -106,6 +160,7 @@ class ServedAgents:
     def __init__(self, agents: Agents) -> None:
         self.sources = agents
         self._versions: OrderedDict[tuple[str, str], Agent] = OrderedDict()
+        self._latest: dict[str, Agent] = {}
 
     @property
     def several(self) -> bool:
@@ -126,4 +181,9 @@ class ServedAgents:
             agent = self._versions[key] = Agent(name, bundle)
             while len(self._versions) > KEPT_VERSIONS * len(self.sources.sources):
                 self._versions.popitem(last=False)
+        self._latest[name] = agent
         return agent
+
+    def latest(self) -> Mapping[str, Agent]:
+        """Every agent as it was last looked at; reads no files, so it may be a moment old."""
+        return self._latest

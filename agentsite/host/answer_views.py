@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from agentsite.host.bodies import ChatBody, Id, ScopeId, parse_json, to_refusal
 from agentsite.host.caller import resolve_caller
+from agentsite.host.credentials import save_credential
 from agentsite.host.edges import api, read_json_body
 from agentsite.host.errors import Refusal, session_not_found
+from agentsite.host.naming import Named
 from agentsite.host.site import site
 from agentsite.host.views import start_message
 from agentsite.rows.units import unit
@@ -26,8 +28,8 @@ NAMES = {
     "correlation_id": "interaction_id",
     "ask_id": "interaction_id",
     "scopeId": "scope_id",
-    "userId": "scope_id",
-    "user_id": "scope_id",
+    "user_id": "userId",
+    "tenant_id": "tenantId",
 }
 MAX_COMMENT = 4_000
 
@@ -40,6 +42,8 @@ class AnswerBody(BaseModel):
     sessionId: Id | None = None
     interaction_id: Id | None = None
     scope_id: ScopeId | None = None
+    userId: ScopeId | None = None
+    tenantId: ScopeId | None = None
     approved: bool | None = None
     response: Literal["approve", "deny"] | None = None
     answers: dict[str, Any] | list[Any] | str | None = None
@@ -54,6 +58,8 @@ class WidgetBody(BaseModel):
     sessionId: Id
     action: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     scope_id: ScopeId | None = None
+    userId: ScopeId | None = None
+    tenantId: ScopeId | None = None
     preview_id: Id | None = None
     approved: bool = True
 
@@ -65,6 +71,10 @@ def _parse(raw: bytes) -> dict[str, Any]:
         if value is not None:
             unified.setdefault(NAMES.get(key, key), value)
     return unified
+
+
+def _name(body: AnswerBody | WidgetBody) -> Named:
+    return Named(body.scope_id, body.userId, body.tenantId)
 
 
 @api("POST")
@@ -79,7 +89,7 @@ async def ask_user_response(request: HttpRequest, session_id: str = "") -> HttpR
         raise to_refusal(error) from error
     if body.sessionId is None:
         raise Refusal(400, "invalid_field", '"sessionId" is required.')
-    caller = resolve_caller(request, body.scope_id)
+    caller = await resolve_caller(request, _name(body), session=body.sessionId)
     answer = Answer(_read_decision(body), clean_json(body.answers), clean(body.comment))
     run_id = await answer_interaction(body.sessionId, caller.scope_id, body.interaction_id, answer)
     return JsonResponse({"ok": True, "runId": run_id, "status": "running"})
@@ -130,14 +140,20 @@ async def widget_actions(request: HttpRequest) -> HttpResponseBase:
         body = WidgetBody.model_validate(_parse(raw))
     except ValidationError as error:
         raise to_refusal(error) from error
-    caller = resolve_caller(request, body.scope_id)
+    caller = await resolve_caller(request, _name(body), session=body.sessionId)
     if body.action == "credential_saved":
-        text = '"credential_saved" is not supported yet.'
-        raise Refusal(400, "not_supported", text)
+        await save_credential(caller, body.sessionId, dict(body.model_extra or {}))
+        return JsonResponse({"ok": True, "message": "The credentials have been saved."})
     if body.action != "approved":
         extra = dict(body.model_extra or {})
         said = f"[{body.action}]" + (f" {json.dumps(extra, ensure_ascii=False)}" if extra else "")
-        chat = ChatBody(message=said, sessionId=body.sessionId, scope_id=body.scope_id)
+        chat = ChatBody(
+            message=said,
+            sessionId=body.sessionId,
+            scope_id=body.scope_id,
+            userId=body.userId,
+            tenantId=body.tenantId,
+        )
         session_id, run_id = await start_message(request, chat)
         return JsonResponse(
             {"ok": True, "sessionId": session_id, "runId": run_id, "status": "running"}

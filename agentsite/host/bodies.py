@@ -35,8 +35,7 @@ ScopeId = Id
 ALIASES = {
     "session_id": "sessionId",
     "scopeId": "scope_id",
-    "userId": "scope_id",
-    "user_id": "scope_id",
+    "user_id": "userId",
     "scopeContext": "context",
     "scope_context": "context",
     "agent": "agentId",
@@ -112,6 +111,7 @@ class ChatBody(_Body):
     message: MessageContent | None = None
     sessionId: Id | None = None
     scope_id: ScopeId | None = None
+    userId: ScopeId | None = None
     context: dict[str, str] = {}
     agentId: str | None = None
     tenantId: ScopeId | None = None
@@ -188,9 +188,8 @@ def _unify(payload: dict[str, Any]) -> dict[str, Any]:
     return unified
 
 
-def _rank(key: str) -> tuple[int, str]:
-    is_alias_for_scope = key in ("userId", "user_id")
-    return (2 if is_alias_for_scope else 0) + ("_" in key), key
+def _rank(key: str) -> tuple[bool, str]:
+    return "_" in key, key
 
 
 def to_refusal(error: ValidationError) -> Refusal:
@@ -212,10 +211,6 @@ def _name_field(path: tuple[int | str, ...]) -> str:
 
 
 def _check(body: ChatBody) -> None:
-    if body.session_type == "admin":
-        raise Refusal(403, "forbidden", 'session_type "admin" needs the role admin.')
-    if body.tenantId is not None:
-        raise Refusal(400, "not_supported", '"tenantId" is not supported yet.')
     images = _count_images(body)
     if images > MAX_IMAGES:
         raise Refusal(400, "invalid_field", f"At most {MAX_IMAGES} images are allowed.")

@@ -35,6 +35,11 @@ GONE = (
 DECISION = re.compile(r"\s*I (approve|deny) the action \(correlation: ([\w-]{1,64})\)\s*")
 
 
+def decides(text: str) -> bool:
+    """Whether a chat message is the agreed sentence that approves or denies an action."""
+    return DECISION.fullmatch(text) is not None
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where and how a response follows what became of its message."""
 

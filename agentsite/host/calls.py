@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
 
 from agentsite.engine import steps
 from agentsite.engine.events import AnyEvent, ToolEnded, ToolRelabelled, WidgetShown
@@ -16,16 +19,34 @@ from agentsite.engine.messages import (
     ToolResultPart,
 )
 from agentsite.engine.transcript import widget_to_api
+from agentsite.host.output_guard import guard_event, guard_result, note_leak
+from agentsite.host.patience import patient_unit
+from agentsite.host.paying import RunPays
+from agentsite.host.questions import must_ask
+from agentsite.host.redaction import LOGS
+from agentsite.operations import audit
 from agentsite.rows.units import unit
+from agentsite.telemetry import record
 from agentsite.tools.base import StoredSlice, ToolContext
 from agentsite.tools.executor import Settled, run_calls
+from agentsite.tools.limits import Limits
 from sessions_app import actions, history
+from sessions_app.late import keep_late
+from sessions_app.scopes import open_credential
 
 if TYPE_CHECKING:
     from agentsite.host.driver import Driver
 
 SHOWN_CHARS = 50_000
 CUT_MARK = "\n[... truncated]"
+
+
+@cache
+def tool_limits() -> Limits:
+    """What the calls of all runs of this process share."""
+    return Limits(
+        settings.TOOL_POOL_SIZE, settings.TOOL_QUEUE_SIZE, sandboxes=settings.SANDBOX_POOL_SIZE
+    )
 
 
 class Calls:
@@ -46,6 +67,15 @@ class Calls:
         self._widgets = {}
         self._close_turn()
 
+    @property
+    def size(self) -> int:
+        """How many calls this turn asks for."""
+        return len(self._turn[1])
+
+    def place(self, call_id: str) -> int:
+        """Place of a call among them, from 0."""
+        return next(n for n, call in enumerate(self._turn[1]) if call.id == call_id)
+
     def pick(self, call_ids: tuple[str, ...]) -> list[ToolCallPart]:
         """Calls of this turn by id, in call order."""
         wanted = set(call_ids)
@@ -60,8 +90,19 @@ class Calls:
             self._make_context,
             concurrency=driver.conversation.agent.block.tool_concurrency,
             timeout_s=driver.conversation.agent.block.tool_timeout,
-            settled=self._settle,
+            settled=self.settle,
+            agent=driver.conversation.agent.id,
+            guard=driver.conversation.agent.guard,
+            limits=tool_limits(),
+            frozen=driver.caller.frozen,
+            late=self._keep_late,
         )
+
+    async def _keep_late(self, call: ToolCallPart, settled: Settled) -> None:
+        """Keep what a tool said that outlived its call: the session's next message tells it."""
+        told = ToolResultPart(call.id, call.name, settled.status, settled.result.parts)
+        part, _ = guard_result(self._driver.conversation.redactor.struct(told))
+        await patient_unit(keep_late, self._driver.ref, part)
 
     def settle_unrun(self, call_id: str, status: ResultStatus, text: str) -> None:
         """Give a call a result without running it, within the driver's step."""
@@ -75,28 +116,49 @@ class Calls:
         step.write(actions.settle_call, self._driver.ref, call_id, status, part.content, 0, shown)
         self._keep(part)
 
-    async def _settle(self, call: ToolCallPart, settled: Settled) -> None:
+    def open(self) -> tuple[ToolCallPart, ...]:
+        """Calls of this turn that have no result yet."""
+        return tuple(call for call in self._turn[1] if call.id not in self._results)
+
+    async def settle(self, call: ToolCallPart, settled: Settled, turns: int = 0) -> None:
+        """Commit a call's result and post `CallFinished`; `turns` are those of a sub-agent."""
         driver = self._driver
         told = ToolResultPart(call.id, call.name, settled.status, settled.result.parts)
-        part = driver.conversation.agent.redactor.struct(told)
+        part = driver.conversation.redactor.struct(told)
+        part, leaked = guard_result(part)
         event = _to_event(part, settled.duration_ms)
         widgets = self._widgets.get(call.id, [])
         seq = driver.log.last_seq + 1
+        stops = settled.result.stop is not None
 
         def write() -> None:
+            if settled.denied:
+                audit.record("permissions", "tool.refused", call.id, {"tool": call.name})
+            if leaked:
+                note_leak(call, leaked)
             actions.settle_call(
-                driver.ref, call.id, part.status, part.content, settled.duration_ms, widgets
+                driver.ref,
+                call.id,
+                part.status,
+                part.content,
+                settled.duration_ms,
+                widgets,
+                stops=stops,
             )
             actions.advance_last_seq(driver.ref, seq)
 
         await driver.journal.commit(driver.log, (event,), write)
+        agent = driver.conversation.agent.id
+        record.tool_called(agent, call.name, call.id, settled.duration_ms, part.status)
         self._keep(part)
         driver.post(
             steps.CallFinished(
                 call.id,
                 part.status,
                 result_hash=sha256_hex(part.status, settled.result.text),
-                stop=settled.result.stop is not None,
+                stop=stops,
+                turns=turns,
+                planning=settled.result.planning,
             )
         )
 
@@ -111,7 +173,8 @@ class Calls:
             self._driver.conversation.append(position, Message("tool", parts))
 
     def _make_context(self, call: ToolCallPart, deadline: float) -> ToolContext:
-        conversation = self._driver.conversation
+        driver = self._driver
+        conversation = driver.conversation
         return ToolContext(
             agent=conversation.agent.id,
             scope_id=conversation.scope_id,
@@ -122,20 +185,32 @@ class Calls:
             user=conversation.request.user,
             deadline=deadline,
             bundle=conversation.bundle,
-            send=lambda event: self._send(call.id, event),
+            send=lambda event: self._send(call, event),
             read_result=self._read_result,
+            pay=RunPays(driver),
+            redact=lambda value: conversation.redactor.value(value),
+            context=conversation.request.context,
+            open_credential=self.open_credential,
+            delegated=driver.purpose == "subagent",
+            caller=driver.caller,
+            # What needs a person comes here only after one has approved it, to the letter.
+            approved=must_ask(
+                conversation.tools[call.name], call, conversation.agent.guard, driver.caller
+            ),
         )
 
-    def _send(self, call_id: str, event: AnyEvent) -> None:
+    def _send(self, call: ToolCallPart, event: AnyEvent) -> None:
         driver = self._driver
-        event = driver.conversation.agent.redactor.struct(event)
+        event, leaked = guard_event(driver.conversation.redactor.struct(event))
+        if leaked:
+            driver.journal.enqueue(driver.log, [], partial(note_leak, call, leaked))
         if isinstance(event, ToolRelabelled):
             self._relabel(event)
             return
         driver.announce([event])
         if isinstance(event, WidgetShown):
             shown = {"seq": driver.log.last_seq, **widget_to_api(event.widget, event.data)}
-            self._widgets.setdefault(call_id, []).append(shown)
+            self._widgets.setdefault(call.id, []).append(shown)
 
     def _relabel(self, event: ToolRelabelled) -> None:
         driver, seq = self._driver, self._driver.log.last_seq + 1
@@ -145,6 +220,15 @@ class Calls:
             actions.advance_last_seq(driver.ref, seq)
 
         driver.journal.enqueue(driver.log, [event], write)
+
+    async def open_credential(self, name: str) -> str | None:
+        """`scope:NAME` of the run's agent and scope; from then on it is redacted."""
+        conversation = self._driver.conversation
+        found = await unit(open_credential, conversation.agent.id, conversation.scope_id, name)
+        if found is not None:
+            conversation.learn(found)
+            LOGS.learn_of_scope(found)
+        return found
 
     async def _read_result(self, call_id: str, offset: int, limit: int) -> StoredSlice | None:
         session_id = self._driver.conversation.session_id

@@ -6,6 +6,7 @@ import os
 import time
 
 from agentsite.engine.ids import make_id
+from agentsite.engine.transcript import tell_time as tell_time
 
 
 def now_ms() -> int:

@@ -6,15 +6,12 @@ covers. Whether it helped is measured, not assumed.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from agentsite.engine import steps
-from agentsite.engine.assemble import Assembly
 from agentsite.engine.compaction import (
     SUMMARY_INSTRUCTION,
     render_for_summary,
@@ -23,16 +20,14 @@ from agentsite.engine.compaction import (
 )
 from agentsite.engine.history import repair
 from agentsite.engine.messages import Message, user_message
-from agentsite.engine.ports import ModelRequest, Purpose
+from agentsite.engine.ports import ModelRequest
 from agentsite.engine.transcript import summary_to_api
 from agentsite.host.agents import Agent
-from agentsite.host.answer import Meter
+from agentsite.host.asking import Unanswered, ask_model
 from agentsite.host.clock import new_id, now_ms
-from agentsite.providers.base import ProviderError
-from agentsite.providers.fallback import stream_with_fallback
+from agentsite.host.meter import Meter
 from sessions_app import actions
 from sessions_app.history import Remembered
-from sessions_app.metering import FinishedCall
 
 if TYPE_CHECKING:
     from agentsite.host.driver import Driver
@@ -78,10 +73,12 @@ async def compact(driver: Driver) -> None:
         return
     agent = conversation.agent
     limit = int(agent.window("simple") * CHARS_PER_TOKEN * 0.8) - SUMMARY_TOKENS
-    text, rows = await ask_simply(
-        agent, "compaction", SUMMARY_INSTRUCTION, render_for_summary(split.older, limit)
-    )
-    driver.spend(rows)
+    meter = Meter(driver.purse, "compaction")
+    try:
+        record = render_for_summary(split.older, limit)
+        text = await ask_simply(agent, meter, SUMMARY_INSTRUCTION, record)
+    finally:  # when it is cancelled, too
+        driver.spend(meter.rows)
     if not text:
         driver.post(steps.CompactionFailed())
         return
@@ -94,7 +91,7 @@ async def compact(driver: Driver) -> None:
         steps.Compacted(
             tokens_before=before,
             tokens_after=after,
-            compaction_tokens=sum(row.usage.total for row in rows),
+            compaction_tokens=sum(row.usage.total for row in meter.rows),
             fits=after <= conversation.threshold,
             message=summary_to_api(message.id, message.text, at, driver.ref.run_id),
         )
@@ -106,23 +103,15 @@ def _is_summary(item: Remembered) -> bool:
 
 
 async def ask_simply(
-    agent: Agent, purpose: Purpose, instruction: str, text: str, max_tokens: int = SUMMARY_TOKENS
-) -> tuple[str, list[FinishedCall]]:
-    """One question to the simple model; an empty answer when it failed. Plus what it cost."""
+    agent: Agent, meter: Meter, instruction: str, text: str, max_tokens: int = SUMMARY_TOKENS
+) -> str:
+    """One question to the simple model; an empty answer when it failed. The meter has its cost."""
     request = ModelRequest(
         system=instruction, messages=(user_message(text),), max_tokens=max_tokens
     )
-    meter, assembly = Meter(agent, purpose, 0), Assembly()
     try:
-        async with asyncio.timeout(SUMMARY_SECONDS):
-            asked = stream_with_fallback(agent.models("simple"), request, meter)
-            async with aclosing(asked) as stream:
-                async for batch in stream:
-                    meter.saw_delta()
-                    assembly.feed(batch)
-    except (ProviderError, TimeoutError) as error:
-        logger.warning("%s by the simple model failed: %s", purpose, error)
-        meter.close(assembly.usage, error.kind if isinstance(error, ProviderError) else "timeout")
-        return "", meter.rows
-    meter.close(assembly.usage)
-    return assembly.text.strip(), meter.rows
+        answer = await ask_model(agent.models("simple"), request, meter, SUMMARY_SECONDS)
+    except Unanswered as problem:
+        logger.warning("%s by the simple model failed: %s", meter.purpose, problem)
+        return ""
+    return agent.redactor.text(answer.text.strip())

@@ -8,23 +8,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import msgspec
 
+from agentsite.connections.caller import Caller
 from agentsite.engine import steps
 from agentsite.engine.compaction import window_cut
 from agentsite.engine.deltas import Usage
 from agentsite.engine.history import clear_old_results, cut_content, repair
 from agentsite.engine.messages import ImagePart, Message, TextPart, ToolResultPart
-from agentsite.engine.ports import Model, ModelRequest
+from agentsite.engine.ports import Model, ModelRequest, Purpose
+from agentsite.engine.redaction import Redactor
 from agentsite.engine.tokens import estimate
 from agentsite.engine.transcript import message_id
-from agentsite.host.agents import Agent
+from agentsite.host.agents import Agent, Offer
+from agentsite.host.prompt_book import PromptBook
 from agentsite.manifest.bundle import Tier
+from agentsite.rows.secrets import Sealed
+from agentsite.tools.base import Tool
+from agentsite.tools.toolset import specs
 from sessions_app.history import Remembered
+from sessions_app.scopes import open_all
 
 COMPACT_AT = 0.8
+
+
+class Replay(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run that repeats another one against its record (`host.replay`)."""
+
+    run: str
+    """The finished run."""
+    model: str = ""
+    """`provider/model` of the agent's manifest; empty: as then."""
+    system: str | None = None
+    """In place of the system prompt of then."""
+    skills: dict[str, str] = {}
+    """What the activation of a skill answers, by its name."""
 
 
 class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,7 +57,38 @@ class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     max_session_tokens: int | None = None
     context: dict[str, str] = {}
     user: dict[str, Any] = {}
+    key: int | None = None
+    """Id of the API key that asked: its budgets count."""
     make_title: bool = False
+    admin: bool = False
+    """A run of an admin session: it is offered what only the role `admin` may use."""
+    automation: str = ""
+    """Name of the automation whose run it is."""
+    read_only: bool = False
+    """Nothing outside of this server's rows may be written."""
+    alone: bool = False
+    """Nobody is there to be asked: every question is a denial."""
+    replay: Replay | None = None
+    evaluation: bool = False
+    """A run of an eval (`agentsite.evals`)."""
+
+    @property
+    def purpose(self) -> Purpose:
+        """What the model calls of its own loop count as."""
+        if self.replay is not None:
+            return "replay"
+        return "eval" if self.evaluation else "main"
+
+
+class Persona(NamedTuple):
+    """Who speaks when it is not the agent itself: a sub-agent."""
+
+    system: str
+    tools: dict[str, Tool]
+    seconds: float
+    """How long it may take."""
+    above: Conversation | None = None
+    """Whoever dispatched it: what one of them learns to keep secret, both do."""
 
 
 class Conversation:
@@ -57,12 +109,21 @@ class Conversation:
         message_ids: tuple[str, ...],
         seconds_used: float,
         memory: str = "",
+        sealed: tuple[Sealed, ...] = (),
+        persona: Persona | None = None,
     ) -> None:
+        system = "\n\n".join(filter(None, (agent.prompt, memory)))
+        self.persona = persona or Persona(
+            system, agent.tools(admin=request.admin), agent.block.run_timeout
+        )
         self.agent = agent
         self.bundle = agent.bundle
+        self._secrets = open_all(sealed)
+        self._redactor = agent.redactor_with(self._secrets)
         self.session_id, self.run_id, self.scope_id = session_id, run_id, scope_id
         self.request = request
-        self.tools = agent.tools
+        self.tools = self.persona.tools
+        self._offered: Mapping[str, Tool] = self.tools
         self.models: tuple[Model, ...] = agent.models(request.tier, request.pinned)
         self.window = agent.window(request.tier, request.pinned)
         self.hint = ""
@@ -70,14 +131,58 @@ class Conversation:
         """No summary could be made: show the model the newest part only."""
         self.last_estimate = 0
         self.next_request: ModelRequest | None = None
-        self._system = "\n\n".join(filter(None, (agent.prompt, memory)))
-        self._specs = agent.specs
+        self.next_messages: tuple[Message, ...] = ()
+        """Its messages with images as they are stored, for the prompt book."""
+        self.prompts = PromptBook()
+        self._system = self.persona.system
+        self._specs = agent.specs(admin=request.admin) if persona is None else specs(persona.tools)
         self._history = [self._shorten(item) for item in history]
         self._images = dict(images)
-        self._session_usage = session_usage
         self._places = assistant_messages
         self._message_ids = list(message_ids)
-        self._ends_at = time.monotonic() + agent.block.run_timeout - seconds_used
+        self.session_usage = session_usage
+        self._ends_at = time.monotonic() + self.persona.seconds - seconds_used
+
+    def learn(self, secret: str) -> None:
+        """Another secret of the scope, from now on taken out like the others."""
+        if self.persona.above is not None:
+            self.persona.above.learn(secret)
+        elif secret not in self._secrets:
+            self._secrets = (*self._secrets, secret)
+            self._redactor = self.agent.redactor_with(self._secrets)
+
+    def take(self, offer: Offer) -> None:
+        """The tools of the agent's run, when those of MCP servers are known."""
+        self.tools, self._specs = offer
+        self._offered = self.tools
+
+    @property
+    def offered(self) -> Mapping[str, Tool]:
+        """What the run has been offered, of which sub-agents get a part."""
+        above = self.persona.above
+        return self._offered if above is None else above.offered
+
+    @property
+    def redactor(self) -> Redactor:
+        """Takes the secrets of agent and scope out of whatever leaves or is stored."""
+        above = self.persona.above
+        return self._redactor if above is None else above.redactor
+
+    @cached_property
+    def caller(self) -> Caller:
+        """For whom calls are made, as the rules of connections ask."""
+        request = self.request
+        return Caller(
+            user=request.user,
+            context=request.context,
+            delegated=bool(request.automation),
+            read_only=request.read_only,
+        )
+
+    @property
+    def attended(self) -> bool:
+        """Whether people can be asked: nobody answers a replay."""
+        return self.request.replay is None
 
     @property
     def threshold(self) -> int:
@@ -86,6 +191,10 @@ class Conversation:
     @property
     def history(self) -> tuple[Remembered, ...]:
         return tuple(self._history)
+
+    def allow(self, seconds: float) -> None:
+        """So many seconds are left from now on (those that went by were not its own)."""
+        self._ends_at = time.monotonic() + seconds
 
     def seconds_left(self) -> float:
         return max(0.0, self._ends_at - time.monotonic())
@@ -122,7 +231,7 @@ class Conversation:
     def measure(self, spent: Usage) -> steps.ContextReady | steps.ContextFull | steps.Cancelled:
         """Build the next request and say whether it fits."""
         cap = self.request.max_session_tokens
-        if cap is not None and (self._session_usage + spent).total >= cap:
+        if cap is not None and (self.session_usage + spent).total >= cap:
             return steps.Cancelled("budget_exceeded")
         messages = self._messages()
         self.last_estimate = estimate(messages, self._system, self._specs)
@@ -133,6 +242,7 @@ class Conversation:
             messages = window_cut(messages, max(room, 0))
         if self.hint:
             messages = (*messages, Message("user", (TextPart(self.hint),)))
+        self.next_messages = messages
         self.next_request = ModelRequest(
             system=self._system,
             messages=tuple(self._resolve(message) for message in messages),

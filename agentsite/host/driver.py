@@ -8,10 +8,13 @@ connection is held while a model, a tool or a person is awaited.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Coroutine, Sequence
-from typing import Any, assert_never
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, assert_never
 
+from agentsite.connections.caller import Caller
 from agentsite.engine import steps
 from agentsite.engine.deltas import Usage
 from agentsite.engine.events import (
@@ -26,6 +29,7 @@ from agentsite.engine.events import (
 )
 from agentsite.engine.machine import advance
 from agentsite.engine.messages import Message, TextPart
+from agentsite.engine.ports import Purpose
 from agentsite.engine.steps import RunState
 from agentsite.engine.transcript import user_to_api
 from agentsite.host import questions
@@ -33,31 +37,41 @@ from agentsite.host.answer import Answer
 from agentsite.host.calls import Calls
 from agentsite.host.compaction import Summary, compact
 from agentsite.host.conversation import Conversation
-from agentsite.host.journal import Journal, RunLog
-from agentsite.host.lifecycle import load_images
-from agentsite.host.step import Step
-from agentsite.rows.units import unit
-from sessions_app import actions, interactions, leases, queue
-from sessions_app.actions import RunRef
-from sessions_app.history import Remembered
+from agentsite.host.journal import RunLog
+from agentsite.host.purse import Manner, Purse, record_calls
+from agentsite.host.steering import absorb_steering
+from agentsite.host.step import Step, Writer
+from agentsite.host.work import Work
+from agentsite.operations import budgets
+from agentsite.providers.ceiling import Known
+from sessions_app import actions, interactions, leases
+from sessions_app.actions import NewCall, RunRef
 from sessions_app.interactions import GivenAnswer
-from sessions_app.metering import FinishedCall, record_model_call
+from sessions_app.metering import FinishedCall
 
-logger = logging.getLogger(__name__)
-
-FAULT = "Something went wrong on our side. The operators find the cause in the log under {run_id}."
+if TYPE_CHECKING:
+    from agentsite.host.children import Children
 
 
 class Driver:
     """Drives one attempt of one run to its end, or until it is parked or lost."""
 
+    purpose: Purpose = "main"
+    """What its model calls are metered as."""
+    manner: Manner = "main"
+    subagent = ""
+    """Its name, when it is one."""
+    too_slow = "The run took longer than {:g} seconds."
+
     def __init__(
         self,
         conversation: Conversation,
         state: RunState,
-        journal: Journal,
+        journal: Writer,
         run_log: RunLog,
         *,
+        children: Callable[[Driver], Children],
+        purse: Purse,
         usage: Usage = Usage(),  # noqa: B008 - an immutable value
         cost_micros: int | None = 0,
     ) -> None:
@@ -69,23 +83,49 @@ class Driver:
         """Tokens of this run so far, earlier attempts included."""
         self.cost_micros = cost_micros
         """Micro-dollars of this run; None as soon as one price is unknown."""
+        self.purse = purse
+        self.known: Known | None = None
+        """The last request that a vendor has counted."""
         self.step = Step(journal, run_log)
         self.calls = Calls(self)
+        self.children = children(self)
         self.summary: Summary | None = None
         self.error: dict[str, Any] | None = None
         self._answer: Answer | None = None
         self._inbox: asyncio.Queue[steps.Incoming | GivenAnswer] = asyncio.Queue()
-        self._work: set[asyncio.Task[None]] = set()
+        self._work = Work(self)
         self.steered = False
         """Messages wait to join at the next turn boundary."""
         self.rolled_back = False
         """The run and its messages are to be removed when it ends."""
+        self.over = False
+        """It is being parked, or was: nothing is driven any more."""
         self._titles: list[int] = []
         """Signals whose title was announced since the last step."""
 
     @property
+    def caller(self) -> Caller:
+        """For whom calls are made; a sub-agent's are at one remove."""
+        caller = replace(self.conversation.caller, planning=self.root.state.planning)
+        return caller.delegate() if self.purpose == "subagent" else caller
+
+    @property
     def ref(self) -> RunRef:
         return self.log.ref
+
+    @property
+    def root(self) -> Driver:
+        """Who drives the run itself."""
+        return self
+
+    @property
+    def calls_left(self) -> float:
+        """Tool calls that may still be made."""
+        return math.inf
+
+    def turns_in_use(self) -> int:
+        """Model calls that were made or are about to be, those of sub-agents included."""
+        return self.state.turn + self.children.turns_in_use()
 
     # ---- what its parts need -------------------------------------------------------
 
@@ -102,42 +142,49 @@ class Driver:
         self.journal.enqueue(self.log, events)
 
     def announce_title(self, signal_id: int, title: str) -> None:
-        """Tell clients a title; the signal is forgotten with the next step, which covers it."""
+        """Write a title and tell clients; the signal is forgotten with the next step, which
+        covers it: what an attempt has logged since its last step dies with it."""
         # Behind the run's last event nothing follows: the title is announced beside the runs.
         if signal_id not in self._titles and not self.log.closing:
             self._titles.append(signal_id)
+            write = partial(leases.set_title, self.ref.session_id, title)
             if self.step:  # the numbers behind the last event are foreseen for it
                 self.step.add(TitleChanged(title))
+                self.step.write(write)
             else:
-                self.announce([TitleChanged(title)])
+                self.journal.enqueue(self.log, [TitleChanged(title)], write)
 
     async def make_room(self) -> None:
         await self.journal.make_room(self.log)
 
     def spend(self, rows: Sequence[FinishedCall]) -> None:
         """Meter model calls with the next commit, and add them to the run's sums."""
+        if rows:
+            self.root.tally(rows)
+            self.step.write(record_calls, self.ref, tuple(rows))
+            self.purse.note()
+
+    def tally(self, rows: Sequence[FinishedCall]) -> None:
+        """Add to the run's sums."""
         for row in rows:
             self.usage += row.usage
             if row.cost_micros is None or self.cost_micros is None:
                 self.cost_micros = None
             else:
                 self.cost_micros += row.cost_micros
-            self.step.write(record_model_call, self.ref, row)
 
     # ---- the loop --------------------------------------------------------------------
 
     async def drive(self, *first: steps.Incoming | GivenAnswer) -> RunState:
         """Go on from `first`; returns the last state, done or parked. Raises `LeaseLost`."""
-        seconds = self.conversation.agent.block.run_timeout
-        timed_out = steps.Cancelled(
-            "error", f"The run took longer than {seconds:g} seconds.", "run_timeout"
-        )
+        seconds = self.conversation.persona.seconds
+        timed_out = steps.Cancelled("error", self.too_slow.format(seconds), "run_timeout")
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self.conversation.seconds_left(), self.post, timed_out)
         for told in first:
             self.post(told)
         try:
-            while self.state.phase != "done" and not self.log.closing:
+            while self.state.phase != "done" and not self.over:
                 incoming = await self._next()
                 if incoming is None:
                     self._park()
@@ -149,21 +196,38 @@ class Driver:
             return self.state
         finally:
             timer.cancel()
-            await self._stop_work()
+            await self._work.stop()
 
     async def _next(self) -> steps.Incoming | None:
         """What comes in next; None when only a person could say it."""
         while self.state.phase != "confirming" or not self._inbox.empty():
             posted = await self._inbox.get()
-            incoming = (
-                questions.take_answer(self, posted) if isinstance(posted, GivenAnswer) else posted
-            )
+            incoming = self._take(posted) if isinstance(posted, GivenAnswer) else posted
             if incoming is not None and not self._is_late(incoming):
                 return incoming
+        asked = self._first_asked()
+        if asked is not None and self.conversation.request.alone:
+            return steps.Answered(asked, approved=False, absent=True)
         return None
+
+    def _first_asked(self) -> str | None:
+        return next((call.id for call in self.state.calls if call.status == "asked"), None)
+
+    def _take(self, given: GivenAnswer) -> steps.Incoming | None:
+        """Hear an answer: what it means for the machine, if it is not a sub-agent's."""
+        if self.children.asked(given.call_id):
+            return self.children.take(given)
+        return questions.take_answer(self, given)
+
+    def asked(self) -> list[str]:
+        """Calls that wait for a person, those of sub-agents included."""
+        own = [call.id for call in self.state.calls if call.status == "asked"]
+        return own + self.children.list_asked()
 
     def _is_late(self, incoming: steps.Incoming) -> bool:
         """Tell word of a call whose turn is over: it was stopped while it ended."""
+        if isinstance(incoming, steps.ChildWaits | steps.ChildWoken):
+            return not self.children.is_news(incoming)
         if isinstance(incoming, steps.CallFinished | steps.ConfirmationNeeded):
             return not any(call.id == incoming.call_id and call.open for call in self.state.calls)
         return False
@@ -174,28 +238,33 @@ class Driver:
                 self._add(event)
             case steps.Prepare():
                 await self.commit()
-                await self._absorb()
+                await absorb_steering(self)
                 await self.commit()
-                self.post(self.conversation.measure(self.usage))
+                self.post(self.measure())
             case steps.CallModel(turn):
                 await self.commit()
                 self._call_model(turn)
             case steps.RecordTurn(partial):
                 self._record_turn(partial)
-            case steps.StartCalls(call_ids) | steps.Dispatch(call_ids):
+            case steps.StartCalls(call_ids):
                 await self._start_calls(call_ids)
+            case steps.Dispatch(call_ids):
+                await self._dispatch(call_ids)
             case steps.SettleCalls(call_ids, status, text):
                 for call_id in call_ids:
+                    self.children.close(call_id)
                     self.calls.settle_unrun(call_id, status, text)
                 self.step.write(interactions.withdraw_questions, self.ref, call_ids)
             case steps.AskPerson(call_ids):
-                questions.ask(self, call_ids)
+                if not self.conversation.request.alone:  # else it is denied in its turn
+                    questions.ask(self, call_ids)
             case steps.Park():
-                if self._inbox.empty():  # else the loop parks when all that waits is heard
-                    self._park()
+                denied = self.conversation.request.alone and self._first_asked() is not None
+                if self._inbox.empty() and not denied:
+                    self._park()  # else the loop parks when all that waits is heard
             case steps.Compact():
                 await self.commit()
-                self._start(compact(self))
+                self._work.start(compact(self))
             case steps.CutWindow():
                 self.conversation.cut = True
                 before = self.conversation.last_estimate
@@ -205,7 +274,7 @@ class Driver:
             case steps.Hint(text):
                 self.conversation.hint = text
             case steps.StopWork():
-                await self._stop_work()
+                await self._work.stop()
             case steps.Finish():
                 self._finish()
             case _:
@@ -219,13 +288,17 @@ class Driver:
             self.summary.record(self, seq)
             self.summary = None
 
+    def measure(self) -> steps.Incoming:
+        """Whether the next request may be made."""
+        return self.conversation.measure(self.usage)
+
     def _call_model(self, turn: int) -> None:
         request = self.conversation.next_request
         if request is None:
             raise RuntimeError("CallModel before the context was measured")
         self.conversation.hint = ""
         self._answer = Answer(self, turn, request)
-        self._start(self._answer.stream())
+        self._work.start(self._answer.stream())
 
     def _record_turn(self, partial: bool) -> None:
         if self._answer is not None:
@@ -233,7 +306,15 @@ class Driver:
             if message is not None and message[1].tool_calls:
                 self.calls.begin(message[0], message[1].tool_calls, ())
 
+    async def _dispatch(self, call_ids: tuple[str, ...]) -> None:
+        for call in self.calls.pick(await self._begin_calls(call_ids)):
+            self._work.start(self.children.run(call))
+
     async def _start_calls(self, call_ids: tuple[str, ...]) -> None:
+        self._work.start(self.calls.run(await self._begin_calls(call_ids)))
+
+    async def _begin_calls(self, call_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Write the intent of these calls; those that may be made."""
         changed = await questions.find_changed(self, call_ids)
         for call_id in changed:
             self.calls.settle_unrun(call_id, "error", questions.CHANGED)
@@ -241,20 +322,7 @@ class Driver:
         await self.commit()
         for call_id in changed:
             self.post(steps.CallFinished(call_id, "error"))
-        self._start(self.calls.run(tuple(i for i in call_ids if i not in changed)))
-
-    async def _absorb(self) -> None:
-        """Take steering messages into the loop, at a turn boundary."""
-        if not self.steered:
-            return
-        self.steered = False
-        session_id = self.ref.session_id
-        waiting = await unit(queue.list_steering, session_id)
-        said = tuple(Remembered(0, message) for _, message in waiting)
-        self.conversation.add_images(await unit(load_images, session_id, said))
-        for run_id, message in waiting:
-            self.join(message)
-            self.step.write(queue.absorb, run_id, self.ref.run_id)
+        return tuple(call_id for call_id in call_ids if call_id not in changed)
 
     def join(self, message: Message) -> None:
         """Add a user message to the running loop, within the step."""
@@ -262,14 +330,31 @@ class Driver:
         seq = self.step.add(
             UserJoined(user_to_api(message, at, self.ref.run_id, self.ref.session_id))
         )
-        self.step.write(actions.record_message, self.ref, message, position=seq, at=at)
-        self.conversation.append(seq, message)
+        self.keep(message, seq, at)
 
     def _say(self, text: str) -> None:
         message = Message("assistant", (TextPart(text),), self.conversation.next_message_id())
         position = self.step.add(TextStreamed(text))
+        self.keep(message, position, self.step.at)
+
+    def keep(
+        self,
+        message: Message,
+        position: int,
+        at: int,
+        *,
+        partial: bool = False,
+        calls: tuple[NewCall, ...] = (),
+    ) -> None:
+        """Add a message to the history, within the step."""
         self.step.write(
-            actions.record_message, self.ref, message, position=position, at=self.step.at
+            actions.record_message,
+            self.ref,
+            message,
+            position=position,
+            at=at,
+            partial=partial,
+            calls=calls,
         )
         self.conversation.append(position, message)
 
@@ -285,9 +370,10 @@ class Driver:
 
     async def commit(self) -> None:
         """Commit what the step holds, with the state that it leads to."""
-        step, parking = self.step, self.log.closing
+        step, parking = self.step, self.over
         if not step and not parking:
             return
+        self.log.closing = parking
         last_seq = step.next_seq - 1
         if self._titles:
             step.write(leases.forget_signals, self._titles)
@@ -297,35 +383,15 @@ class Driver:
             step.write(interactions.withdraw_questions, self.ref)
             step.write(actions.finish_run, self.ref, self.state, last_seq, self.error)
         elif parking:
-            step.write(interactions.park_run, self.ref, self.state, last_seq)
+            step.write(interactions.park_run, self.ref, self.state, last_seq, self.asked())
         else:
             step.write(actions.save_state, self.ref, self.state, last_seq)
+        if self.purse.used and (parking or self.state.phase == "done"):
+            step.write(budgets.release, self.ref.run_id)
         self.step = Step(self.journal, self.log)  # what comes from here on is not in this one
         await step.commit()
+        self.purse.look()
 
     def _park(self) -> None:
         """Let go of the run with the next commit; it is a row until somebody answers."""
-        self.log.closing = True
-
-    # ---- work beside the loop ----------------------------------------------------------
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._watch(work), name=f"work {self.ref.run_id}")
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
-
-    async def _watch(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except actions.LeaseLost:
-            self.post(steps.Cancelled("error"))  # the loop's next commit raises the same
-        except Exception:
-            logger.exception("run %s failed", self.ref.run_id)
-            message = FAULT.format(run_id=self.ref.run_id)
-            self.post(steps.Cancelled("error", message, "internal"))
-
-    async def _stop_work(self) -> None:
-        for task in tuple(self._work):
-            task.cancel()
-        if self._work:
-            await asyncio.wait(tuple(self._work))
+        self.over = True

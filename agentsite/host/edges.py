@@ -10,14 +10,18 @@ import functools
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlsplit
 
+from corsheaders.middleware import CorsMiddleware
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from agentsite.host.clock import new_id
 from agentsite.host.errors import Refusal, error_response
 from agentsite.manifest.problems import ManifestError
+from agentsite.telemetry.ids import carry
+from agentsite.telemetry.spans import follow_caller
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
@@ -33,6 +37,8 @@ def api(*methods: str) -> Callable[[View[P]], View[P]]:
         async def answer(
             request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs
         ) -> HttpResponseBase:
+            carry(request_id=new_id("req"))
+            follow_caller(request.headers)
             try:
                 if request.method not in methods:
                     text = f"Use {' or '.join(methods)} here."
@@ -76,3 +82,14 @@ def read_json_body(request: HttpRequest) -> bytes:
         text = f"Send the body as application/json, not as {kind or 'nothing'}."
         raise Refusal(415, "unsupported_media_type", text)
     return request.body
+
+
+def check_origin(request: HttpRequest) -> None:
+    """Refuse pages of other origins than those that may call this server. Raises `Refusal`."""
+    origin = request.headers.get("origin")
+    if not origin or urlsplit(origin).netloc == request.get_host():
+        return
+    allowed = CorsMiddleware(lambda request: HttpResponse())
+    if not allowed.origin_found_in_white_lists(origin, urlsplit(origin)):
+        text = f"Pages of {origin} may not call this server; CORS_ALLOWED_ORIGINS names who may."
+        raise Refusal(403, "origin_forbidden", text)

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.http import JsonResponse
 
+from agentsite.host.redaction import LOGS
+
 
 class Refusal(Exception):
     """A request that cannot be served, and what to tell the caller."""
@@ -43,7 +45,9 @@ def error_response(
     details: Any = None,
     headers: dict[str, str] | None = None,
 ) -> JsonResponse:
-    return JsonResponse(error_body(code, message, details), status=status, headers=headers)
+    # What a caller sent may come back in words that explain it.
+    body = LOGS.redactor.value(error_body(code, message, details))
+    return JsonResponse(body, status=status, headers=headers)
 
 
 def session_not_found() -> Refusal:

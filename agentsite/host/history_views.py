@@ -12,12 +12,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from agentsite.host import session_schema as schema
+from agentsite.host.identity import Caller
 from agentsite.host.rest import ApiView, encode_json, json_answer
 from agentsite.host.session_fields import HistoryChange, HistoryQuery
 from agentsite.host.session_json import detail_to_api, history_to_api
 from agentsite.host.session_views import change, load, remove
-from agentsite.rows.snapshots import snapshot
-from agentsite.rows.units import unit
+from agentsite.rows.units import snapshot_unit, unit
 from sessions_app import reading
 
 OK = b'{"ok":true}'
@@ -31,11 +31,11 @@ class HistoryList(ApiView):
         """The newest 500 sessions as a bare array."""
         tags = self.read_query(HistoryQuery).get("tags", "")
         wanted = [tag.strip() for tag in tags.split(",") if tag.strip()]
-        return json_answer(await unit(_list, self.scope_id, wanted))
+        return json_answer(await unit(_list, self.caller, wanted))
 
 
-def _list(scope_id: str, tags: list[str]) -> bytes:
-    found = reading.list_history(scope_id, tags)
+def _list(caller: Caller, tags: list[str]) -> bytes:
+    found = reading.list_history(caller.scope_id, tags, caller.identity.agents)
     return encode_json([history_to_api(row, words) for row, words in found])
 
 
@@ -45,7 +45,7 @@ class HistoryDetail(ApiView):
     @extend_schema(**schema.HISTORY_READ)
     async def get(self, request: Request, session_id: str) -> HttpResponse:
         """One session with its messages, without the summaries, which that client does not know."""
-        return json_answer(await unit(_read, session_id, self.scope_id))
+        return json_answer(await snapshot_unit(_read, session_id, self.scope_id))
 
     @extend_schema(**schema.HISTORY_CHANGE)
     async def patch(self, request: Request, session_id: str) -> HttpResponse:
@@ -61,8 +61,7 @@ class HistoryDetail(ApiView):
 
 
 def _read(session_id: str, scope_id: str) -> bytes:
-    with snapshot():
-        row, conversation = load(session_id, scope_id)
+    row, conversation = load(session_id, scope_id)
     detail: dict[str, Any] = detail_to_api(row, conversation)
     messages = [message for message in detail["messages"] if message["type"] != "summary"]
     words = next((message["text"] for message in messages if message["type"] == "user"), "")

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from agentsite.engine.events import AnyEvent, Entry
+from agentsite.telemetry.metrics import OPEN_STREAMS
 
 MAX_WAITING = 1024
 
@@ -29,12 +30,14 @@ class Frame(msgspec.Struct, frozen=True):
 class Subscriber:
     """One open stream: a bounded queue that a single reader empties."""
 
-    __slots__ = ("_frames", "_waiter", "behind", "session_id")
+    __slots__ = ("_frames", "_waiter", "behind", "ended", "session_id")
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
         self.behind = False
         """The queue overflowed, or the events are made elsewhere: read the log."""
+        self.ended = False
+        """The session was deleted; what is still here was its last."""
         self._frames: list[Frame] = []
         self._waiter: asyncio.Future[None] | None = None
 
@@ -65,6 +68,10 @@ class Subscriber:
                 await self._waiter
             finally:
                 self._waiter = None
+        return self.take()
+
+    def take(self) -> list[Frame]:
+        """All frames that wait, at once."""
         frames, self._frames = self._frames, []
         return frames
 
@@ -83,13 +90,15 @@ class Hub:
 
     def subscribe(self, session_id: str) -> Subscriber:
         subscriber = Subscriber(session_id)
+        OPEN_STREAMS.inc()
         self._sessions.setdefault(session_id, set()).add(subscriber)
         return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         group = self._sessions.get(subscriber.session_id)
-        if group is None:
+        if group is None or subscriber not in group:
             return
+        OPEN_STREAMS.dec()
         group.discard(subscriber)
         if not group:
             del self._sessions[subscriber.session_id]
@@ -108,6 +117,13 @@ class Hub:
         for session_id in session_ids:
             for subscriber in self._sessions.get(session_id, ()):
                 subscriber.nudge()
+
+    def end(self, session_ids: Iterable[str]) -> None:
+        """These sessions are gone: nothing more will come."""
+        for session_id in session_ids:
+            for subscriber in self._sessions.get(session_id, ()):
+                subscriber.ended = True
+                subscriber.wake()
 
     def wake_all(self) -> None:
         """Let every stream look at the time (keepalive)."""

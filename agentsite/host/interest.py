@@ -23,8 +23,8 @@ from agentsite.engine.events import (
     UserJoined,
 )
 from agentsite.host.clock import now_ms
+from agentsite.host.patience import patient_unit
 from agentsite.host.wire import encode_unlogged
-from agentsite.rows.units import unit
 from sessions_app import lookups
 
 
@@ -105,9 +105,28 @@ class OneRun(Interest):
         return self._asked_at + self._grace - time.monotonic()
 
     async def farewell(self) -> bytes:
-        usage, micros = await unit(lookups.spent_by_run, self.run_id)
+        usage, micros = await patient_unit(lookups.spent_by_run, self.run_id)
         done = Done("awaiting_confirmation", usage, micros, self.run_id)
         return encode_unlogged(done, now_ms())
+
+
+class Answered(OneRun):
+    """A run that was given answers: what else it waits for counts once it has taken these in."""
+
+    def __init__(
+        self, run_id: str, grace_seconds: float, *, given: Iterable[str], asked: Iterable[str]
+    ) -> None:
+        """`given`: calls whose questions were answered after where the reader begins."""
+        super().__init__(run_id, grace_seconds, asked=asked)
+        self._given = set(given)
+
+    def takes(self, event: AnyEvent) -> bool:
+        if isinstance(event, Approved | Denied):
+            self._given.discard(event.call_id)
+        return super().takes(event)
+
+    def seconds_left(self) -> float | None:
+        return None if self._given else super().seconds_left()
 
 
 class Steered(OneRun):

@@ -15,12 +15,13 @@ from functools import partial
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 
 from agentsite.engine.events import AnyEvent, Entry
 from agentsite.host.clock import now_ms
 from agentsite.host.hub import Frame, Hub
 from agentsite.host.wire import encode_entry
+from agentsite.rows.tenancy import act_for_all, switch, tenant
 from agentsite.rows.units import unit
 from sessions_app import log
 from sessions_app.actions import LeaseLost, RunRef
@@ -76,11 +77,24 @@ class _Taken:
         self.results: list[Any] = []
         run_log.pending, run_log.writes = [], []
 
+    @property
+    def needs_room(self) -> bool:
+        return self.log.block_end - self.log.last_seq < LOW_WATER and not self.log.closing
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is more to write than events."""
+        return self.needs_room or any(write is not None for write, _ in self.writes)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that the database must hear of."""
+        return not self.entries and not self.has_rows
+
     def write(self) -> None:
-        ref = self.log.ref
         self.results = [write() if write is not None else None for write, _ in self.writes]
-        if self.log.block_end - self.log.last_seq < LOW_WATER and not self.log.closing:
-            self.block_end = log.reserve(ref.session_id)
+        if self.needs_room:
+            self.block_end = log.reserve(self.log.ref.run_id, self.log.ref.attempt)
 
     def stretch(self) -> log.Stretch | None:
         if not self.entries:
@@ -106,12 +120,15 @@ class _Taken:
 
 
 def _write_group(group: Sequence[_Taken], again: bool) -> None:
-    with transaction.atomic():
+    """One transaction, in which each run's rows are written as its scope."""
+    with tenant(group[0].log.ref.scope_id):
         if again and _is_written(group):
             return
         # Log first: `finish_run` closes the run, and the log takes nothing after that.
         log.append([stretch for taken in group if (stretch := taken.stretch()) is not None])
         for taken in group:
+            if taken.has_rows:
+                switch(taken.log.ref.scope_id)
             taken.write()
 
 
@@ -124,7 +141,10 @@ def _look_at(future: asyncio.Future[Any]) -> None:
 def _is_written(group: Sequence[_Taken]) -> bool:
     """Tell whether a commit whose answer got lost has happened: it is all there, or nothing."""
     first = next((found for taken in group if (found := taken.stretch()) is not None), None)
-    if first is None or not log.holds(first):
+    if first is None:
+        return False
+    switch(first.scope_id)
+    if not log.holds(first):
         return False
     for taken in group:
         taken.results = [None] * len(taken.writes)
@@ -229,6 +249,7 @@ class Journal:
             self._hub.publish(session_id, frame)
 
     async def _flush_for_ever(self) -> None:
+        act_for_all("one writer for the runs of every scope")
         while self._open or self._dirty:
             await self._wake.wait()
             self._wake.clear()
@@ -237,7 +258,12 @@ class Journal:
                 self._timer = None
             taken_now = [_Taken(run_log) for run_log in self._dirty]
             self._dirty.clear()
-            group = [taken for taken in taken_now if not taken.refuse_if_broken()]
+            sound = [taken for taken in taken_now if not taken.refuse_if_broken()]
+            group = [taken for taken in sound if not taken.is_empty]
+            for taken in sound:
+                if taken.is_empty:
+                    taken.write()
+                    self._settle(taken)
             if group:
                 await self._flush(group)
 

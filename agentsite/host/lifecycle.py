@@ -7,7 +7,7 @@ run, message and `init` are written in one transaction.
 from __future__ import annotations
 
 import base64
-import datetime as dt
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -26,16 +26,24 @@ from agentsite.engine.steps import RunState
 from agentsite.engine.transcript import user_to_api
 from agentsite.host.agents import Agent, ServedAgents
 from agentsite.host.bodies import ChatBody, TextContent
-from agentsite.host.clock import new_id, now_ms
-from agentsite.host.conversation import RunRequest
+from agentsite.host.clock import new_id, now_ms, tell_time
+from agentsite.host.conversation import Persona, RunRequest
 from agentsite.host.errors import Refusal, session_not_found
+from agentsite.host.identity import UNKNOWN, Caller
 from agentsite.host.memory_context import recall
 from agentsite.manifest.reload import UnknownAgent
+from agentsite.rows.secrets import Sealed
 from agentsite.tools.base import clean
 from sessions_app import actions, lookups
-from sessions_app.actions import BegunRun, NewAttachment, NewRun, RunRef
+from sessions_app.actions import BegunRun, NewAttachment, NewRun, RunRef, SessionBusy
 from sessions_app.history import Remembered, load_history
+from sessions_app.keys import KeyReused
+from sessions_app.late import tell_late
+from sessions_app.models import Session
+from sessions_app.scopes import ScopeFacts, open_all, read_facts
+from sessions_app.subagents import StoredSubagent
 
+MAX_TITLE = 300
 OnBusy = Literal["reject", "enqueue", "interrupt", "rollback", "steer"]
 
 
@@ -78,8 +86,14 @@ class OpenedRun(msgspec.Struct, frozen=True):
     """Tokens of earlier attempts."""
     spent_micros: int | None = 0
     turn: OpenTurn | None = None
+    subagents: dict[str, StoredSubagent] = {}
+    """Those that had begun, by the call that dispatched them."""
     memory: str = ""
     """The session's section on memory, the end of its system prompt."""
+    sealed: tuple[Sealed, ...] = ()
+    """The scope's credentials, for the redactor."""
+    persona: Persona | None = None
+    """Who speaks in a replay."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -89,46 +103,121 @@ class Wanted(msgspec.Struct, frozen=True):
     new: NewRun
     request: RunRequest
     on_busy: OnBusy
+    facts: Mapping[str, ScopeFacts]
+    """What is known of the scope, by agent."""
+    sealed: tuple[Sealed, ...] = ()
+    """The scope's credentials, for the redactor."""
+
+    def for_automation(self, name: str, tags: tuple[str, ...], title: str) -> Wanted:
+        """The same as the run of an automation, in a session of that type."""
+        new = msgspec.structs.replace(
+            self.new,
+            session_type="automation",
+            automation=name,
+            tags=tags,
+            title=title[:MAX_TITLE],
+        )
+        return msgspec.structs.replace(self, new=new)
+
+    def for_eval(self, title: str) -> Wanted:
+        """The same as the run of an eval, in a session of that type."""
+        new = msgspec.structs.replace(
+            self.new, session_type=Session.EVAL, title=f"Eval: {title}"[:MAX_TITLE]
+        )
+        return msgspec.structs.replace(self, new=new)
+
+
+def enter_run(
+    agents: ServedAgents, body: ChatBody, caller: Caller, owner: str, key: IdempotencyKey | None
+) -> tuple[Wanted, OpenedRun | SessionBusy | KeyReused]:
+    """Prepare and open a run, or tell what is in its way. Synchronous: for `unit`.
+
+    Raises `Refusal`.
+    """
+    wanted = prepare_run(agents, body, caller, owner, key)
+    try:
+        return wanted, open_run(wanted)
+    except (SessionBusy, KeyReused) as obstacle:
+        return wanted, obstacle
 
 
 def prepare_run(
-    agents: ServedAgents, body: ChatBody, scope_id: str, owner: str, key: IdempotencyKey | None
+    agents: ServedAgents, body: ChatBody, caller: Caller, owner: str, key: IdempotencyKey | None
 ) -> Wanted:
     """Check a chat body against its agent and compose the run. Raises `Refusal`."""
-    agent_id = body.agentId
+    agent_id, scope_id = body.agentId, caller.scope_id
+    if caller.facts is None:
+        caller = msgspec.structs.replace(caller, facts=read_facts(scope_id))
     if agent_id is None and body.sessionId is not None and agents.several:
         agent_id = lookups.agent_of(body.sessionId, scope_id)
     try:
         agent = agents.current(agent_id)
     except UnknownAgent as error:
         raise Refusal(404, "agent_not_found", f'There is no agent "{agent_id}".') from error
+    caller.enter(agent)
+    if body.session_type == "admin" and not caller.identity.has_role("admin"):
+        text = 'session_type "admin" needs the role admin: a key, token or account that has it.'
+        raise Refusal(403, "forbidden", text)
     pinned = _find_pin(agent, body)
-    at = now_ms()
-    new_session = body.sessionId is None
+    context = caller.context(agent.id, body.context)
     request = RunRequest(
         pinned=pinned,
         max_session_tokens=body.max_session_tokens,
-        context={clean(key): clean(value) for key, value in body.context.items()},
-        make_title=new_session,
+        context={clean(key): clean(value) for key, value in context.items()},
+        user=caller.describe(context),
+        key=caller.identity.key_id,
+        admin=body.session_type == "admin",
+        make_title=body.sessionId is None,
     )
-    state = RunState(max_turns=agent.block.max_turns, max_tool_repeats=agent.block.max_tool_repeats)
     message, attachments = read_message(body)
-    message = agent.redactor.struct(message)
-    run_id, session_id = new_id("run"), body.sessionId or new_id("sess")
-    config = agent.config("main", pinned)
+    wanted = compose_run(
+        agent, scope_id, request, message, caller.facts or {}, owner, session_id=body.sessionId
+    )
+    new = msgspec.structs.replace(
+        wanted.new,
+        session_type=body.session_type,
+        attachments=attachments,
+        key=key.key if key else None,
+        body_hash=key.body_hash if key else "",
+    )
+    on_busy = body.onBusy or agent.block.on_busy
+    return msgspec.structs.replace(wanted, new=new, on_busy=on_busy)
+
+
+def compose_run(
+    agent: Agent,
+    scope_id: str,
+    request: RunRequest,
+    message: Message,
+    facts: Mapping[str, ScopeFacts],
+    owner: str,
+    *,
+    session_id: str | None = None,
+) -> Wanted:
+    """A run of a message, not yet written; in a session of its own unless one is named."""
+    sealed = facts.get(agent.id, UNKNOWN).sealed
+    message = agent.redactor_with(open_all(sealed)).struct(message)
+    new_session = session_id is None
+    run_id, session_id, at = new_id("run"), session_id or new_id("sess"), now_ms()
+    config = agent.config("main", request.pinned)
+    state = RunState(
+        max_turns=agent.block.max_turns,
+        max_tool_repeats=agent.block.max_tool_repeats,
+        planning=agent.block.plan_mode == "required",
+    )
     new = NewRun(
         session_id=session_id,
         new_session=new_session,
         agent=agent.id,
         scope_id=scope_id,
-        session_type=body.session_type,
+        session_type="chat",
         provider=config.provider,
         model=config.model,
         run_id=run_id,
         message=message,
-        aside=_tell_time(at),
+        aside=tell_time(at),
         api_message=user_to_api(message, at, run_id, session_id),
-        attachments=attachments,
+        attachments=(),
         agent_version=agent.bundle.version,
         agent_hash=agent.bundle.hash,
         state=state,
@@ -136,10 +225,8 @@ def prepare_run(
         owner=owner,
         lease_seconds=settings.RUN_LEASE_SECONDS,
         at=at,
-        key=key.key if key else None,
-        body_hash=key.body_hash if key else "",
     )
-    return Wanted(agent, new, request, body.onBusy or agent.block.on_busy)
+    return Wanted(agent, new, request, agent.block.on_busy, facts, sealed)
 
 
 def open_run(wanted: Wanted) -> OpenedRun:
@@ -156,6 +243,8 @@ def open_run(wanted: Wanted) -> OpenedRun:
     except actions.SessionNotFound as error:
         raise session_not_found() from error
     ref = RunRef(new.run_id, 1, new.session_id, new.scope_id)
+    if not new.new_session:
+        tell_late(ref, begun.init.seq)
     memory = recall(wanted.agent, ref, begun.init.seq, starting=True, fresh=new.new_session)
     history, images = _load(new, begun, memory.aside)
     return OpenedRun(
@@ -171,6 +260,7 @@ def open_run(wanted: Wanted) -> OpenedRun:
         message_ids=(new.message.id,),
         init=begun.init,
         memory=memory.section,
+        sealed=wanted.sealed,
     )
 
 
@@ -206,11 +296,6 @@ def _find_pin(agent: Agent, body: ChatBody) -> int | None:
         text = f'"model" must be one of the agent\'s models: {", ".join(known)}.'
         raise Refusal(400, "invalid_field", text)
     return place
-
-
-def _tell_time(at: int) -> str:
-    moment = dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC)
-    return f"[Sent at {moment:%Y-%m-%d %H:%M} UTC]"
 
 
 def read_message(body: ChatBody) -> tuple[Message, tuple[NewAttachment, ...]]:

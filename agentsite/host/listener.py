@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 from django.db import DatabaseError, connection
 
+from agentsite.bus import reading
 from agentsite.host.hub import Hub
+from agentsite.rows.tenancy import act_for_all
 from sessions_app.log import CHANNEL
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+CONNECT_SECONDS = 5
 
 
 class Listener:
@@ -29,16 +32,21 @@ class Listener:
         self,
         hub: Hub,
         last_given: Callable[[str], int],
-        take_signals: Callable[[list[str]], Awaitable[None]],
+        hear: Callable[[list[str]], None],
+        take_up: Callable[[list[str]], None],
+        wake_bus: Callable[[], None],
     ) -> None:
         self._hub = hub
         self._last_given = last_given
-        self._take_signals = take_signals
+        self._hear = hear
+        self._take_up = take_up
+        self._wake_bus = wake_bus
         self.listening = False
         """Whether notifications arrive at this moment."""
 
     async def listen_for_ever(self) -> None:
         """Listen, and listen again when the connection is lost."""
+        act_for_all("words to runs of every scope")
         while True:
             try:
                 await self._listen()
@@ -49,25 +57,35 @@ class Listener:
     async def _listen(self) -> None:
         # A connection of its own, outside the pool: it is held for ever.
         async with await psycopg.AsyncConnection.connect(
-            **connection_parameters(), autocommit=True
+            **connection_parameters(), autocommit=True, connect_timeout=CONNECT_SECONDS
         ) as listening:
             await listening.execute(f"LISTEN {CHANNEL}")
+            await listening.execute(f"LISTEN {reading.CHANNEL}")
             self.listening = True
             self._hub.nudge(self._hub.sessions())
+            self._wake_bus()
             try:
                 async for notification in listening.notifies():
-                    await self._take(notification.payload)
+                    if notification.channel == reading.CHANNEL:
+                        self._wake_bus()
+                    else:
+                        self._take(notification.payload)
             finally:
                 self.listening = False
 
-    async def _take(self, payload: str) -> None:
+    def _take(self, payload: str) -> None:
         words = payload.split()
         runs = [word[1:] for word in words if word.startswith("!")]
         if runs:
-            await self._take_signals(runs)
-        told = [word.partition(":") for word in words if not word.startswith("!")]
+            self._hear(runs)  # not waited for: streams must hear what comes behind
+        offered = [word[1:] for word in words if word.startswith("?")]
+        if offered:
+            self._take_up(offered)
+        self._hub.end([word[1:] for word in words if word.startswith("-")])
+        told = [word.partition(":") for word in words if word[0] not in "!-?"]
         # Higher numbers than we have given out: somebody else has the run, whatever we believe.
-        self._hub.nudge([name for name, _, seq in told if int(seq) > self._last_given(name)])
+        heard = [(name, int(seq)) for name, _, seq in told if self._hub.listened(name)]
+        self._hub.nudge([name for name, seq in heard if seq > self._last_given(name)])
 
 
 def connection_parameters() -> dict[str, Any]:

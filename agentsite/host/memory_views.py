@@ -17,7 +17,6 @@ from rest_framework.request import Request
 
 from agentsite.engine.transcript import timestamp
 from agentsite.host import memory_fields as fields
-from agentsite.host.caller import resolve_caller
 from agentsite.host.errors import Refusal
 from agentsite.host.rest import ApiView, encode_json, json_answer
 from agentsite.host.site import site
@@ -37,6 +36,8 @@ class MemoryList(ApiView):
     """`/api/memory`"""
 
     http_method_names = ["get", "post", "head"]
+    scope_in_body = True
+    of_one_agent = True
 
     @extend_schema(**fields.LIST)
     async def get(self, request: Request) -> HttpResponse:
@@ -48,9 +49,8 @@ class MemoryList(ApiView):
     async def post(self, request: Request) -> HttpResponse:
         """Keep an entry; one that says the same as another is merged into it."""
         body = self.read_body(fields.NewMemory)
-        caller = resolve_caller(self.request._request, body.get("scope_id"))
         agent = body.get("agentId") or self.read_query(fields.MemoryQuery).get("agentId")
-        kept = await unit(_add, agent, caller.scope_id, body)
+        kept = await unit(_add, agent, self.scope_id, body)
         status = 200 if kept["merged"] else 201
         return HttpResponse(encode_json(kept), status=status, content_type="application/json")
 
@@ -59,6 +59,7 @@ class MemoryDetail(ApiView):
     """`/api/memory/{id}`"""
 
     http_method_names = ["delete"]
+    of_one_agent = True
 
     @extend_schema(**fields.REMOVE)
     async def delete(self, request: Request, entry_id: str) -> HttpResponse:

@@ -1,100 +1,19 @@
-"""Known secrets never leave: replaced by value in events, rows, logs and requests to providers.
+"""Known secrets never leave: what a process learns of them is taken out of its log lines, too.
 
-Law: by value, not by name. A secret counts plain, base64-encoded (at any offset) and
-URL-encoded, and as a part of any longer string. What is not known cannot be found.
+Events, rows and requests to providers are cleaned with each agent's own `Redactor`.
 """
 
 from __future__ import annotations
 
-import base64
 import logging
-import re
+from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, TypeVar
-from urllib.parse import quote, quote_plus
 
-import msgspec
+from django.conf import settings
 
-T = TypeVar("T")
+from agentsite.engine.redaction import Redactor
 
-REDACTED = "[REDACTED]"
-SHORTEST = 6
-"""Shorter values would blank out ordinary words."""
-SHORTEST_ENCODED = 8
-
-
-class Redactor:
-    """Replaces the secrets of one agent."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if len(secret) >= SHORTEST for form in spell(secret)}
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._pattern = (
-            re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-        )
-
-    def __bool__(self) -> bool:
-        return self._pattern is not None
-
-    def text(self, text: str) -> str:
-        """The text without secrets."""
-        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
-
-    def value(self, value: Any) -> Any:
-        """A JSON value without secrets, keys included; the same object when there were none."""
-        if self._pattern is None:
-            return value
-        if isinstance(value, str):
-            return self._pattern.sub(REDACTED, value)
-        if isinstance(value, dict):
-            return {self.value(key): self.value(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
-        return value
-
-    def struct(self, value: T, kind: Any = None) -> T:
-        """A value of the engine (an event, a message, parts) without secrets."""
-        if self._pattern is None or not self._pattern.search(_to_text(value)):
-            return value
-        found: T = msgspec.convert(self.value(msgspec.to_builtins(value)), kind or type(value))
-        return found
-
-
-def _to_text(value: Any) -> str:
-    # JSON escapes could hide a secret that holds quotes or backslashes, hence no JSON here.
-    return "\x00".join(_strings(msgspec.to_builtins(value)))
-
-
-def _strings(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _strings(key)
-            yield from _strings(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _strings(item)
-
-
-def spell(secret: str) -> set[str]:
-    """The forms in which a secret may turn up."""
-    forms = {secret, quote(secret, safe=""), quote_plus(secret)}
-    if len(secret) >= SHORTEST_ENCODED:
-        forms |= _encode_base64(secret.encode())
-    return forms
-
-
-def _encode_base64(raw: bytes) -> set[str]:
-    """The middle of a secret's base64 at each of the three offsets it can have inside a text."""
-    found: set[str] = set()
-    for offset in range(3):
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            encoded = encode(b"\x00" * offset + raw).decode().rstrip("=")
-            start = (0, 2, 3)[offset]  # characters that depend on what stands before
-            whole = len(encoded) if (offset + len(raw)) % 3 == 0 else len(encoded) - 1
-            found.add(encoded[start:whole])
-    return found
+REMEMBERED_OF_SCOPES = 256
 
 
 class LogRedaction(logging.Filter):
@@ -103,6 +22,7 @@ class LogRedaction(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._secrets: frozenset[str] = frozenset()
+        self._of_scopes: OrderedDict[str, None] = OrderedDict()
         self._redactor = Redactor(())
 
     def learn(self, secrets: Iterable[str]) -> None:
@@ -110,7 +30,21 @@ class LogRedaction(logging.Filter):
         known = self._secrets | frozenset(secrets)
         if known != self._secrets:
             self._secrets = known
-            self._redactor = Redactor(known)
+            self._redactor = Redactor((*known, *self._of_scopes))
+
+    def learn_of_scope(self, secret: str) -> None:
+        """A secret that was just used; the last few hundred of all scopes stay known."""
+        if secret not in self._of_scopes:
+            self._of_scopes[secret] = None
+            while len(self._of_scopes) > REMEMBERED_OF_SCOPES:
+                self._of_scopes.popitem(last=False)
+            self._redactor = Redactor((*self._secrets, *self._of_scopes))
+        self._of_scopes.move_to_end(secret)
+
+    @property
+    def redactor(self) -> Redactor:
+        """Of all that is known to this process, whichever agent it belongs to."""
+        return self._redactor
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record where it holds a secret; never drops one."""
@@ -125,6 +59,13 @@ class LogRedaction(logging.Filter):
         if record.exc_text:
             record.exc_text = self._redactor.text(record.exc_text)
         return True
+
+
+def server_secrets() -> frozenset[str]:
+    """The server's own keys, and its passwords for database and mail."""
+    keys = {settings.SECRET_KEY, *settings.AGENT_SECRET_KEYS}
+    passwords = {settings.DATABASES["default"].get("PASSWORD", ""), settings.EMAIL_HOST_PASSWORD}
+    return frozenset(keys | passwords) - {""}
 
 
 LOGS = LogRedaction()

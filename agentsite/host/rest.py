@@ -6,7 +6,7 @@ the caller accepts. Errors have the one shape that all routes share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -23,6 +23,10 @@ from agentsite.host.bodies import parse_json
 from agentsite.host.caller import resolve_caller
 from agentsite.host.edges import explain, read_json_body
 from agentsite.host.errors import error_response, unknown_field
+from agentsite.host.identity import Caller
+from agentsite.host.naming import ALL_NAMES, Named
+from agentsite.host.redaction import LOGS
+from agentsite.host.site import site
 
 CODES = {405: "method_not_allowed", 415: "unsupported_media_type"}
 
@@ -45,6 +49,11 @@ class ApiView(APIView):
 
     http_method_names = ["get", "put", "patch", "delete", "head"]
     parser_classes = (StrictJson,)
+    scope_in_body = False
+    """Whether a POST's body may name the scope; a document's fields, for one, do not."""
+    of_one_agent = False
+    """Whether it is about the agent that is named by `agentId`, or else the default one."""
+    caller: Caller
 
     async def dispatch(  # type: ignore[override]  # Django awaits a view that is a coroutine
         self, request: HttpRequest, *args: Any, **kwargs: Any
@@ -60,6 +69,10 @@ class ApiView(APIView):
             handler = getattr(self, name, None) if name in self.http_method_names else None
             if handler is None:
                 raise exceptions.MethodNotAllowed(request.method or "")
+            named, agent = self._read_named()
+            self.caller = await resolve_caller(
+                request, named, agent=agent, session=kwargs.get("session_id")
+            )
             response = await handler(self.request, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - an edge; `explain` logs it
             response = explain_rest(error)
@@ -77,25 +90,44 @@ class ApiView(APIView):
 
     @property
     def scope_id(self) -> str:
-        """The partition of the caller. Raises `Refusal`."""
-        return resolve_caller(self.request._request).scope_id
+        """The partition of the caller."""
+        return self.caller.scope_id
+
+    def _read_named(self) -> tuple[Named, str | None]:
+        """Whom the body names, and the agent that the handler will take."""
+        said: Mapping[str, Any] = {}
+        if self.scope_in_body and self.request.method == "POST":
+            read_json_body(self.request._request)
+            said = self.request.data
+        if not self.of_one_agent:
+            return Named.by(said), None
+        agent = said.get("agentId") or self.request.query_params.get("agentId")
+        return Named.by(said), str(agent or site().agents.sources.default)
 
     def read_query(self, kind: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """The checked query. Raises an error that names the parameter."""
-        return _check(kind(data=self.request.query_params))
+        return check_fields(kind(data=self.request.query_params))
 
     def read_body(self, kind: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """The checked body; fields that are absent or null are not in it."""
         read_json_body(self.request._request)
         known = kind().fields
-        for key in self.request.data:
+        said = {
+            key: value
+            for key, value in self.request.data.items()
+            if not (self.scope_in_body and key in ALL_NAMES)
+        }
+        for key in said:
             if key not in known:
                 raise unknown_field(key, known)
-        given = {key: value for key, value in self.request.data.items() if value is not None}
-        return _check(kind(data=given, partial=True))
+        given = {key: value for key, value in said.items() if value is not None}
+        return cast(
+            "dict[str, Any]", LOGS.redactor.value(check_fields(kind(data=given, partial=True)))
+        )
 
 
-def _check(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
+def check_fields(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
+    """Checked values. Raises DRF's `ValidationError`."""
     serializer.is_valid(raise_exception=True)
     return cast("dict[str, Any]", serializer.validated_data)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -17,68 +17,74 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from agentsite.engine import steps
-from agentsite.engine.events import Noticed
+from agentsite.engine.events import CredentialSaved, Entry, Noticed
 from agentsite.engine.steps import RunState
 from agentsite.host.agents import ServedAgents
+from agentsite.host.children import Children
 from agentsite.host.clock import now_ms
 from agentsite.host.conversation import Conversation
 from agentsite.host.driver import Driver
 from agentsite.host.errors import Refusal
 from agentsite.host.hub import Hub
 from agentsite.host.journal import Journal, RunLog
+from agentsite.host.ledger import Ledger
 from agentsite.host.lifecycle import OpenedRun
+from agentsite.host.liverun import LiveRun, LiveRuns
+from agentsite.host.mcp import McpServers
+from agentsite.host.meter import Meter
+from agentsite.host.patience import log_failure, patient_unit
+from agentsite.host.purse import Purse, record_calls_once
 from agentsite.host.recovery import MAX_LOSSES, TakenRun, give_up, reopen
-from agentsite.host.titles import make_title
+from agentsite.host.refused import end_if_refused
+from agentsite.host.titles import await_title, make_title
+from agentsite.host.trust import RETRY_SECONDS, Trust
+from agentsite.operations.budgets import Payer
+from agentsite.rows.tenancy import act_for, act_for_all, acting_for_all
 from agentsite.rows.units import unit
-from sessions_app import interactions, leases, lookups, metering, queue
-from sessions_app.actions import LeaseLost, RunRef
+from agentsite.telemetry import metrics, record
+from agentsite.telemetry.ids import carry
+from sessions_app import interactions, leases, lookups, queue
+from sessions_app.actions import LeaseLost
 from sessions_app.interactions import GivenAnswer
 
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5
-
-
-class LiveRun:
-    """One run in this process."""
-
-    def __init__(self, driver: Driver) -> None:
-        self.driver = driver
-        self.task: asyncio.Task[None] | None = None
-
-    def cancel(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
+STOP_SECONDS = 5
+"""How long work that was cancelled may take to end."""
 
 
 class Runs:
     """All live runs of this process, and its heartbeat."""
 
-    def __init__(self, owner: str, agents: ServedAgents, hub: Hub, journal: Journal) -> None:
+    def __init__(
+        self, owner: str, agents: ServedAgents, hub: Hub, journal: Journal, ledger: Ledger
+    ) -> None:
         self.owner = owner
+        self._ledger = ledger
         self.accepting = True
         self._agents = agents
         self._hub = hub
         self._journal = journal
-        self._live: dict[str, LiveRun] = {}
-        self._sessions: Counter[str] = Counter()
-        self._scopes: Counter[str] = Counter()
+        self.mcp = McpServers()
+        self._live = LiveRuns()
+        self._trust = Trust(settings.RUN_LEASE_SECONDS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[asyncio.Task[None]] = set()
+        self.listeners: list[Callable[[str], Awaitable[None]]] = []
+        """Told the id of each run of an automation that ends or is parked here."""
 
     def __len__(self) -> int:
         return len(self._live)
 
     def owns_session(self, session_id: str) -> bool:
         """Whether the events of this session are made here."""
-        return self._sessions[session_id] > 0
+        return bool(self._live.of_session(session_id))
 
     def last_given(self, session_id: str) -> int:
         """Newest number of the events of this session that are made here; 0 when none are."""
-        if not self.owns_session(session_id):
-            return 0
-        logs = (run.driver.log for run in self._live.values())
-        return max((log.last_seq for log in logs if log.ref.session_id == session_id), default=0)
+        runs = self._live.of_session(session_id)
+        return max((run.driver.log.last_seq for run in runs), default=0)
 
     def check_room(self, scope_id: str) -> None:
         """Refuse (429, 503) when this process takes no more runs."""
@@ -87,7 +93,7 @@ class Runs:
             raise Refusal(503, "shutting_down", text, headers={"Retry-After": "1"})
         most = settings.MAX_LIVE_RUNS
         crowded = len(self) >= most - most // 4  # the last quarter is for scopes with few runs
-        if len(self) >= most or (crowded and self._scopes[scope_id] >= max(1, most // 4)):
+        if len(self) >= most or (crowded and self._live.count_of(scope_id) >= max(1, most // 4)):
             text = "The server has as many runs as it can take. Try again in a moment."
             raise Refusal(429, "too_many_runs", text, headers={"Retry-After": str(BUSY_SECONDS)})
 
@@ -112,38 +118,48 @@ class Runs:
             message_ids=opened.message_ids,
             seconds_used=opened.seconds_used,
             memory=opened.memory,
+            sealed=opened.sealed,
+            persona=opened.persona,
         )
+        payer = Payer(opened.agent.id, ref.scope_id, ref.run_id, ref.attempt, opened.request.key)
         driver = Driver(
             conversation,
             opened.state,
             self._journal,
             RunLog(ref, opened.last_seq, opened.block_end),
+            children=Children,
+            purse=Purse(self._ledger, opened.agent, payer),
             usage=opened.spent,
             cost_micros=opened.spent_micros,
         )
+        driver.purpose = opened.request.purpose
         run = LiveRun(driver)
-        self._live[ref.run_id] = run
-        self._sessions[ref.session_id] += 1
-        self._scopes[ref.scope_id] += 1
+        self._live.add(run)
         task = asyncio.create_task(self._live_out(run, opened, taken), name=ref.run_id)
         run.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _live_out(self, run: LiveRun, opened: OpenedRun, taken: TakenRun | None) -> None:
-        ref = run.driver.ref
+        ref, agent = run.driver.ref, opened.agent.id
+        act_for(ref.scope_id)
+        carry(run_id=ref.run_id, session_id=ref.session_id, scope_id=ref.scope_id, agent=agent)
         try:
-            state = await self._drive(run.driver, opened, taken)
-        except LeaseLost:
-            logger.warning("run %s was taken over by another process", ref.run_id)
+            with record.running(agent, ref.session_id, ref.run_id, ref.attempt) as span:
+                state = await self._drive(run.driver, opened, taken)
+                if state.reason is not None:
+                    record.ended(span, agent, state.reason)
+        except LeaseLost as lost:
+            if await end_if_refused(ref, self.owner, lost):
+                await self.start_queued(ref.session_id)
             return
         except Exception:
             # Its lease runs out; another attempt follows, or the run is given up for poisoned.
             logger.exception("run %s broke", ref.run_id)
             return
         finally:
-            self._forget(ref)
-        await self._follow_up(run.driver.conversation, state, ref)
+            self._live.remove(run)
+        await self._follow_up(run.driver, state)
 
     async def _drive(self, driver: Driver, opened: OpenedRun, taken: TakenRun | None) -> RunState:
         first: tuple[steps.Incoming | GivenAnswer, ...] = (steps.Begun(),)
@@ -152,54 +168,85 @@ class Runs:
                 await self._journal.commit(driver.log, taken.greeting, taken.write)
             driver.rolled_back = taken.rollback
             first = taken.first
+        missing = await self.mcp.equip(driver)
         if opened.turn is not None:
             driver.calls.begin(opened.turn.position, opened.turn.calls, opened.turn.results)
-        notice = driver.conversation.bundle.notice
-        if notice is not None and first == (steps.Begun(),):
-            driver.announce([Noticed(notice)])
+        driver.children.adopt(opened.subagents)
+        if first == (steps.Begun(),):
+            notices = (driver.conversation.bundle.notice, missing)
+            driver.announce([Noticed(notice) for notice in notices if notice is not None])
         return await driver.drive(*first)
 
-    def _forget(self, ref: RunRef) -> None:
-        self._live.pop(ref.run_id, None)
-        for counter, key in ((self._sessions, ref.session_id), (self._scopes, ref.scope_id)):
-            counter[key] -= 1
-            if not counter[key]:
-                del counter[key]
-
-    async def _follow_up(self, conversation: Conversation, state: RunState, ref: RunRef) -> None:
+    async def _follow_up(self, driver: Driver, state: RunState) -> None:
         """What comes after `done`: late words, the queue, and a title after the first answer."""
-        await self._announce_late(ref.run_id, ref.session_id)
+        ref = driver.ref
+        left = await unit(lookups.find_left, ref.run_id, ref.session_id)
+        if left.signals:
+            await self._announce_late(ref.run_id, ref.session_id)
+        if driver.conversation.request.automation:
+            for tell in self.listeners:
+                await log_failure(tell(ref.run_id))
         if state.phase != "done":
             await self.claim(ref.run_id)  # in case the answer came while it was being parked
             return
-        await self.start_queued(ref.session_id)
-        if conversation.request.make_title and state.reason == "model_stop":
-            self.spawn(self._make_title(conversation, ref))
+        if left.queued:
+            await self.start_queued(ref.session_id)
+        if driver.conversation.request.make_title and state.reason == "model_stop":
+            self.spawn(self._make_title(driver))
 
     async def _announce_late(self, run_id: str, session_id: str) -> None:
         entry = await unit(leases.announce_late_title, run_id, session_id, now_ms())
         if entry is not None:
             self._journal.publish_committed(session_id, entry)
 
-    async def _make_title(self, conversation: Conversation, ref: RunRef) -> None:
-        title, rows = await make_title(conversation)
-        await unit(metering.record_calls, ref, rows)
+    async def _make_title(self, driver: Driver) -> None:
+        meter = Meter(driver.purse, "title")
+        title = await make_title(driver.conversation, meter)
+        await patient_unit(record_calls_once, driver.ref, meter.rows)
         if title:
-            await self.rename(ref.session_id, title)
+            await self.rename(driver.ref.session_id, title)
 
-    async def rename(self, session_id: str, title: str) -> None:
-        """Give a session a title, on its row and in its log."""
-        entry = await unit(leases.rename, session_id, title, now_ms())
+    async def rename(self, session_id: str, title: str, patience: float = 0.0) -> None:
+        """Give a session a title, on its row and in its log; the owner of a live run does both.
+
+        For that it is awaited `patience` seconds; it comes later all the same.
+        """
+        announced = await unit(leases.rename, session_id, title, now_ms())
+        if isinstance(announced, Entry):
+            self._journal.publish_committed(session_id, announced)
+        elif announced is not None:
+            await self.take_signals([announced])
+            await await_title(session_id, title, patience)
+
+    async def tell_of_credential(self, session_id: str, connection_name: str) -> None:
+        """Put into a session's log that a credential was saved."""
+        entry = await unit(leases.tell_of_credential, session_id, connection_name, now_ms())
         if entry is not None:
             self._journal.publish_committed(session_id, entry)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something short beside everything else."""
-        task = asyncio.create_task(_log_failure(work))
+        task = asyncio.create_task(log_failure(work))
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
     # ---- words to runs ----------------------------------------------------------------
+
+    def hear(self, run_ids: list[str]) -> None:
+        """Others have left something for these runs; the next heartbeat finds what fails here."""
+        if any(run_id in self._live for run_id in run_ids):
+            self.spawn(self.take_signals(run_ids))
+
+    def take_up(self, run_ids: list[str]) -> None:
+        """An operator offers runs to whoever takes them first: woken ones and queued ones."""
+        if self.accepting:
+            self.spawn(self._take_offered(run_ids))
+
+    async def _take_offered(self, run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            await self.claim(run_id)
+        for session_id in await unit(queue.sessions_of, run_ids):
+            await self.start_queued(session_id)
 
     async def take_signals(self, run_ids: list[str] | None = None) -> None:
         """Read what others have left for runs of ours, and do it."""
@@ -213,10 +260,12 @@ class Runs:
             if kind == "title":
                 run.driver.announce_title(signal_id, data["title"])
             else:
-                await self._obey(run.driver, kind)
+                await self._obey(run.driver, kind, data)
 
-    async def _obey(self, driver: Driver, kind: str) -> None:
+    async def _obey(self, driver: Driver, kind: str, data: dict[str, Any]) -> None:
         match kind:
+            case "credential":
+                driver.announce([CredentialSaved(data["connection"])])
             case "interrupt":
                 driver.post(steps.Cancelled("user_abort"))
             case "rollback":
@@ -226,13 +275,12 @@ class Runs:
                 driver.steered = True
                 driver.post(steps.Joined())
             case "answer":
-                asked = [call.id for call in driver.state.calls if call.status == "asked"]
-                for given in await unit(interactions.answers_for, driver.ref.run_id, asked):
+                for given in await unit(
+                    interactions.answers_for, driver.ref.run_id, driver.asked()
+                ):
                     driver.post(given)
             case _:
                 raise ValueError(f"an unknown signal: {kind}")
-
-    # ---- the queue ----------------------------------------------------------------------
 
     async def start_queued(self, session_id: str) -> None:
         """Start the next queued run of a session, if it is idle and we take runs."""
@@ -244,15 +292,20 @@ class Runs:
         if run_id is not None:
             await self._adopt(run_id)
 
-    # ---- leases -----------------------------------------------------------------------
-
     async def keep_alive(self) -> None:
         """Renew our leases and take over what nobody holds, for ever."""
+        act_for_all("leases of every scope")
+        usual = pause = float(settings.RUN_HEARTBEAT_SECONDS)
         while True:
-            await asyncio.sleep(settings.RUN_HEARTBEAT_SECONDS)
+            due = time.monotonic() + pause
+            await asyncio.sleep(pause)
+            metrics.LOOP_LAG.set(max(0.0, time.monotonic() - due))
+            pause = usual
             try:
                 await self.beat()
             except DatabaseError as error:
+                self._trust.lose()
+                pause = min(usual, RETRY_SECONDS)
                 logger.warning("the heartbeat failed: %s", error)
             except Exception:
                 # Whatever it is: without the next beat all runs of this process are lost.
@@ -277,8 +330,10 @@ class Runs:
         """Claim and resume runs whose process is gone; start queues and close old questions."""
         for run_id in await unit(interactions.expire_due):
             await self.claim(run_id)
-        for run_id in await unit(leases.take_over, self.owner, settings.RUN_LEASE_SECONDS):
-            await self._adopt(run_id)
+        if await self._trust.holds():
+            lease, spared = settings.RUN_LEASE_SECONDS, list(self._live)
+            for run_id in await unit(leases.take_over, self.owner, lease, spared):
+                await self._adopt(run_id)
         for session_id in await unit(queue.find_orphans):
             await self.start_queued(session_id)
         for run_id, session_id in await unit(leases.find_late_titles):
@@ -287,13 +342,19 @@ class Runs:
     async def claim(self, run_id: str) -> None:
         """Take a run that was just woken, unless somebody was faster or has it."""
         lease = settings.RUN_LEASE_SECONDS
-        if self.accepting and await unit(leases.claim_run, run_id, self.owner, lease):
+        if run_id in self._live or not self.accepting:
+            return
+        if await unit(leases.claim_run, run_id, self.owner, lease):
             await self._adopt(run_id)
 
     async def _adopt(self, run_id: str) -> None:
         """Load a run that is ours by its row, and let it go on."""
         try:
-            taken = await unit(reopen, self._agents, run_id)
+            with acting_for_all("a run is loaded whoever woke it, with the tools of its agent"):
+                taken = await unit(reopen, self._agents, run_id, self.owner)
+        except LeaseLost:
+            logger.info("run %s was taken by another process first", run_id)
+            return
         except DatabaseError:
             raise
         except Exception:
@@ -316,16 +377,10 @@ class Runs:
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
-        await unit(leases.release_leases, self.owner, left)
+            await asyncio.wait(tuple(self._tasks), timeout=STOP_SECONDS)
+        with acting_for_all("runs of every scope are handed over"):
+            await unit(leases.release_leases, self.owner, left)
         for task in tuple(self._beside):
             task.cancel()
         if self._beside:
-            await asyncio.wait(tuple(self._beside))
-
-
-async def _log_failure(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except Exception:
-        logger.exception("a piece of work beside the runs failed")
+            await asyncio.wait(tuple(self._beside), timeout=STOP_SECONDS)

@@ -16,13 +16,13 @@ from rest_framework.request import Request
 
 from agentsite.host import session_schema as schema
 from agentsite.host.errors import Refusal, session_not_found
+from agentsite.host.identity import Caller
 from agentsite.host.rest import ApiView, encode_json, json_answer
 from agentsite.host.session_fields import SessionChange, SessionQuery, StateQuery
 from agentsite.host.session_json import detail_to_api, run_to_api, session_to_api
 from agentsite.host.site import Site, site
 from agentsite.host.wire import entry_to_api
-from agentsite.rows.snapshots import snapshot
-from agentsite.rows.units import unit
+from agentsite.rows.units import snapshot_unit, unit
 from sessions_app import expiry, leases, queue, reading
 from sessions_app.actions import SessionBusy
 from sessions_app.models import Session
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
 """How long a deletion waits for the live run's own end."""
+TITLE_SECONDS = 1.5
+"""How long a new title waits for the live run, in whose log it has to stand."""
 MAX_EVENTS = 20_000
 """Events in one snapshot; the rest comes over `/events`."""
 EMPTY = Conversation([], [], None, 0)
@@ -44,12 +46,12 @@ class SessionList(ApiView):
     async def get(self, request: Request) -> HttpResponse:
         """The caller's sessions, newest first."""
         query = self.read_query(SessionQuery)
-        return json_answer(await unit(_list, self.scope_id, query))
+        return json_answer(await unit(_list, self.caller, query))
 
 
-def _list(scope_id: str, query: dict[str, Any]) -> bytes:
+def _list(caller: Caller, query: dict[str, Any]) -> bytes:
     try:
-        page, cursor = reading.list_sessions(scope_id, query)
+        page, cursor = reading.list_sessions(caller.scope_id, query, caller.identity.agents)
     except reading.BadCursor as error:
         raise Refusal(400, "invalid_field", '"cursor" is not one of this server.') from error
     return encode_json({"sessions": [session_to_api(row) for row in page], "nextCursor": cursor})
@@ -61,7 +63,7 @@ class SessionDetail(ApiView):
     @extend_schema(**schema.READ)
     async def get(self, request: Request, session_id: str) -> HttpResponse:
         """The session with its messages."""
-        return json_answer(await unit(_read, session_id, self.scope_id))
+        return json_answer(await snapshot_unit(_read, session_id, self.scope_id))
 
     @extend_schema(**schema.REPLACE)
     async def put(self, request: Request, session_id: str) -> HttpResponse:
@@ -82,8 +84,7 @@ class SessionDetail(ApiView):
 
 
 def _read(session_id: str, scope_id: str) -> bytes:
-    with snapshot():
-        row, conversation = load(session_id, scope_id)
+    row, conversation = load(session_id, scope_id)
     return encode_json(detail_to_api(row, conversation))
 
 
@@ -111,7 +112,7 @@ async def change(session_id: str, scope_id: str, changes: dict[str, Any]) -> Non
     title = changes.pop("title", None)
     await unit(_change, session_id, scope_id, changes)
     if title is not None:
-        await site().runs.rename(session_id, title)
+        await site().runs.rename(session_id, title, TITLE_SECONDS)
 
 
 def _change(session_id: str, scope_id: str, changes: dict[str, Any]) -> None:
@@ -165,15 +166,14 @@ class SessionState(ApiView):
     async def get(self, request: Request, session_id: str) -> HttpResponse:
         """Where the session stands, and its events after `since`: one consistent read."""
         since = self.read_query(StateQuery)["since"]
-        return json_answer(await unit(_read_state, session_id, self.scope_id, since))
+        return json_answer(await snapshot_unit(_read_state, session_id, self.scope_id, since))
 
 
 def _read_state(session_id: str, scope_id: str, since: int) -> bytes:
-    with snapshot():
-        row, conversation = load(session_id, scope_id)
-        gone = row.status == Session.Status.EXPIRED
-        entries = [] if gone else read_log(session_id, since, MAX_EVENTS)
-        waiting = queue.list_queue(session_id)
+    row, conversation = load(session_id, scope_id)
+    gone = row.status == Session.Status.EXPIRED
+    entries = [] if gone else read_log(session_id, since, MAX_EVENTS)
+    waiting = queue.list_queue(session_id)
     state = {
         "id": row.pk,
         "title": row.title,

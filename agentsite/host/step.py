@@ -6,18 +6,43 @@ numbers it gets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from agentsite.engine.events import AnyEvent
+from agentsite.engine.events import AnyEvent, Entry
 from agentsite.host.clock import now_ms
-from agentsite.host.journal import Journal, RunLog
+from agentsite.host.journal import RunLog, Write
+
+
+class Writer(Protocol):
+    """Takes the events of a run to its log: the journal, or what words them for a sub-agent."""
+
+    def emit(self, run_log: RunLog, event: AnyEvent) -> Entry: ...
+
+    async def commit(
+        self,
+        run_log: RunLog,
+        events: Sequence[AnyEvent],
+        write: Write | None = None,
+        at: int | None = None,
+    ) -> Any: ...
+
+    def enqueue(
+        self,
+        run_log: RunLog,
+        events: Sequence[AnyEvent],
+        write: Write | None = None,
+        at: int | None = None,
+    ) -> asyncio.Future[Any]: ...
+
+    async def make_room(self, run_log: RunLog) -> None: ...
 
 
 class Step:
     """Collects, then commits once."""
 
-    def __init__(self, journal: Journal, run_log: RunLog) -> None:
+    def __init__(self, journal: Writer, run_log: RunLog) -> None:
         self._journal = journal
         self._log = run_log
         self._events: list[AnyEvent] = []

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from agentsite.host.session_schema import SCOPE, ref
 from stores_app.listing import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET
+from stores_app.vectors import MAX_TEXT
 
 AGENT = OpenApiParameter("agentId", str, description="The agent; the default one if left out.")
 MAX_FILTER = 20_000
@@ -47,6 +48,12 @@ class ListQuery(StoreQuery):
     )
     search = serializers.CharField(
         max_length=1_000, required=False, help_text="Words that the string fields must have."
+    )
+    similar = serializers.CharField(
+        max_length=MAX_TEXT,
+        required=False,
+        help_text="The documents nearest to this text in meaning, with `meta.similarity`; of "
+        "stores with `embed`. A filter may narrow them; `limit` is at most 100.",
     )
     limit = serializers.IntegerField(
         min_value=1, max_value=MAX_LIMIT, required=False, default=DEFAULT_LIMIT

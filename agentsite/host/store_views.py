@@ -6,6 +6,7 @@ becomes a status here; its validation is the one that tools have.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -14,14 +15,19 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from agentsite.host import store_fields as fields
+from agentsite.host.agents import Agent
 from agentsite.host.bodies import parse_json
 from agentsite.host.edges import read_json_body
 from agentsite.host.errors import Refusal
+from agentsite.host.paying import ScopePays
+from agentsite.host.purse import BudgetSpent
+from agentsite.host.redaction import LOGS
 from agentsite.host.rest import ApiView, encode_json, json_answer
 from agentsite.host.site import site
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.manifest.stores import StoreSpec
 from agentsite.rows.units import unit
+from agentsite.tools.similarity import find_similar
 from stores_app import actions, reading
 from stores_app.errors import StoreError
 from stores_app.listing import list_documents, read_query
@@ -44,14 +50,48 @@ API = Origin("api")
 class StoreView(ApiView):
     """What the routes of stores share."""
 
+    of_one_agent = True
+
     async def answer(self, work: Any, *args: Any) -> Any:
         """What `work(place or agent …)` gives, in a unit. Raises `Refusal`."""
-        try:
-            return await unit(work, *args)
-        except StoreError as error:
-            status = STATUS[error.code]
-            headers = {"Retry-After": "1"} if status == 503 else None
-            raise Refusal(status, error.code, str(error), error.details, headers) from error
+        return await settle(unit(work, *args))
+
+
+async def settle(work: Awaitable[Any]) -> Any:
+    """What a store's work gives; what the store refuses becomes a `Refusal`."""
+    try:
+        return await work
+    except StoreError as error:
+        status = STATUS[error.code]
+        headers = {"Retry-After": "1"} if status == 503 else None
+        raise Refusal(status, error.code, str(error), error.details, headers) from error
+
+
+async def list_as_json(
+    agent_id: str | None,
+    scope_id: str,
+    name: str,
+    query: dict[str, Any],
+    key_id: int | None = None,
+) -> bytes:
+    """A page of documents by a query of `ListQuery`, checked. Raises `Refusal`."""
+    if "similar" not in query:
+        found: bytes = await settle(unit(_list, agent_id, scope_id, name, query))
+        return found
+    place, agent = await settle(unit(_open_for_vectors, agent_id, scope_id, name))
+    vectors = agent.bundle.config.models.embedding
+    pay = ScopePays(site().ledger, agent, scope_id, key_id)
+    try:
+        near = await settle(find_similar(place, vectors, _read_filter(query), pay, trace=True))
+    except BudgetSpent as spent:
+        raise Refusal(429, "budget_exceeded", str(spent)) from spent
+    return encode_json(near)
+
+
+async def document_as_json(agent_id: str | None, scope_id: str, name: str, key: str) -> bytes:
+    """A document and its superseded versions. Raises `Refusal`."""
+    found: bytes = await settle(unit(_read, agent_id, scope_id, name, key))
+    return found
 
 
 class StoreList(StoreView):
@@ -76,7 +116,10 @@ class DocumentList(StoreView):
         """Documents by filter, in an order, page by page."""
         query = self.read_query(fields.ListQuery)
         agent = query.pop("agentId", None)
-        return json_answer(await self.answer(_list, agent, self.scope_id, name, query))
+        if "similar" in query:  # whose number of documents has a default of its own
+            query["limit"] = self.request.query_params.get("limit")
+        key_id = self.caller.identity.key_id
+        return json_answer(await list_as_json(agent, self.scope_id, name, query, key_id))
 
     @extend_schema(**fields.ADD)
     async def post(self, request: Request, name: str) -> HttpResponse:
@@ -96,7 +139,7 @@ class DocumentDetail(StoreView):
     async def get(self, request: Request, name: str, key: str) -> HttpResponse:
         """The document and its superseded versions, newest first."""
         agent = self.read_query(fields.StoreQuery).get("agentId")
-        return json_answer(await self.answer(_read, agent, self.scope_id, name, key))
+        return json_answer(await document_as_json(agent, self.scope_id, name, key))
 
     @extend_schema(**fields.PUT)
     async def put(self, request: Request, name: str, key: str) -> HttpResponse:
@@ -126,6 +169,11 @@ def _find_stores(agent_id: str | None) -> tuple[str, tuple[StoreSpec, ...]]:
 def _open(agent_id: str | None, scope_id: str, name: str) -> Place:
     agent, specs = _find_stores(agent_id)
     return find_place(agent, scope_id, specs, name)
+
+
+def _open_for_vectors(agent_id: str | None, scope_id: str, name: str) -> tuple[Place, Agent]:
+    place = _open(agent_id, scope_id, name)
+    return place, site().agents.current(agent_id)
 
 
 def _list_stores(agent_id: str | None, scope_id: str) -> bytes:
@@ -185,7 +233,7 @@ def _read(agent_id: str | None, scope_id: str, name: str, key: str) -> bytes:
 
 def _put(scope_id: str, name: str, key: str, raw: bytes, query: dict[str, Any]) -> dict[str, Any]:
     place = _open(query.get("agentId"), scope_id, name)
-    payload = parse_json(raw)
+    payload = LOGS.redactor.value(parse_json(raw))
     stored = actions.put(place, payload, API, if_version=query.get("ifVersion"), key=key)
     return {"stored": True, **msgspec.to_builtins(stored)}
 

@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-
-from django.db import InterfaceError, OperationalError
+from collections.abc import AsyncIterator, Callable
 
 from agentsite.engine.events import AnyEvent, Entry
 from agentsite.host.hub import Frame, Hub
 from agentsite.host.interest import Interest
+from agentsite.host.patience import patient_unit
 from agentsite.host.wire import KEEPALIVE, encode_entry
-from agentsite.rows.units import unit
 from sessions_app import log
 
 logger = logging.getLogger(__name__)
 
 JOINED_BYTES = 8192
 CATCH_UP_SECONDS = 0.02
-RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0)
 
 
 class Follower:
@@ -35,6 +32,8 @@ class Follower:
     ) -> None:
         self.session_id = session_id
         self.interest = interest
+        self.overhear: Callable[[AnyEvent], None] | None = None
+        """Is told every event that is shown, in order."""
         self._hub = hub
         self._seq = after
         self._keepalive = keepalive
@@ -55,7 +54,7 @@ class Follower:
             async for data in self._read_first(first, replay):
                 yield data
             last_sent = time.monotonic()
-            while not (self.interest.ended or self._hub.closed):
+            while not self._has_ended():
                 if self._is_over():
                     yield await self.interest.farewell()
                     return
@@ -73,6 +72,9 @@ class Follower:
                 elif now - last_sent >= self._keepalive:
                     last_sent = now
                     yield KEEPALIVE
+                    self._subscriber.nudge()  # a notification may be lost; the log is the truth
+            for data in self._join(self._subscriber.take()):
+                yield data  # the last words of a session that was deleted
         finally:
             self.close()
 
@@ -82,6 +84,9 @@ class Follower:
         if replay:
             async for data in self._read_log():
                 yield data
+
+    def _has_ended(self) -> bool:
+        return self.interest.ended or self._hub.closed or self._subscriber.ended
 
     def _is_over(self) -> bool:
         """Whether a person has been awaited for too long; sees to it that we look again."""
@@ -128,13 +133,7 @@ class Follower:
 
     async def _read_entries(self) -> list[Entry]:
         """What comes next in the log; a database that is away for a moment ends no stream."""
-        for seconds in RETRY_SECONDS:
-            try:
-                return await unit(log.read, self.session_id, self._seq)
-            except (OperationalError, InterfaceError) as error:
-                logger.warning("the log could not be read, trying again: %s", error)
-                await asyncio.sleep(seconds)
-        return await unit(log.read, self.session_id, self._seq)
+        return await patient_unit(log.read, self.session_id, self._seq)
 
     def _encode(self, entries: list[Entry]) -> list[bytes]:
         pack = _Pack()
@@ -147,7 +146,10 @@ class Follower:
 
     def _pass(self, seq: int, event: AnyEvent) -> bool:
         self._seq = seq
-        return self.interest.takes(event)
+        taken = self.interest.takes(event)
+        if taken and self.overhear is not None:
+            self.overhear(event)
+        return taken
 
 
 class _Pack:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from agentsite.host.compaction import ask_simply
 from agentsite.host.conversation import Conversation
-from sessions_app.metering import FinishedCall
+from agentsite.host.meter import Meter
+from agentsite.rows.units import unit
+from sessions_app import leases
 
 INSTRUCTION = (
     "Name the conversation below in at most six words, in its own language. "
@@ -13,17 +17,29 @@ INSTRUCTION = (
 SHOWN_CHARS = 2_000
 MAX_CHARS = 80
 MAX_TOKENS = 400
+FIRST_LOOK = 0.02
+"""Seconds after which it is looked for another process's change; later looks take longer."""
 
 
-async def make_title(conversation: Conversation) -> tuple[str, list[FinishedCall]]:
-    """A title (empty when the model gave none) and what it cost."""
+async def make_title(conversation: Conversation, meter: Meter) -> str:
+    """A title, empty when the model gave none; the meter has what it cost."""
     spoken = [
         f"{item.message.role.upper()}: {item.message.text[:SHOWN_CHARS]}"
         for item in conversation.history
         if item.message.role in ("user", "assistant") and item.message.text
     ]
-    text, rows = await ask_simply(
-        conversation.agent, "title", INSTRUCTION, "\n\n".join(spoken[:4]), MAX_TOKENS
+    text = await ask_simply(
+        conversation.agent, meter, INSTRUCTION, "\n\n".join(spoken[:4]), MAX_TOKENS
     )
     first_line = text.strip().splitlines()[0] if text.strip() else ""
-    return first_line.strip(" \"'#*.")[:MAX_CHARS], rows
+    return first_line.strip(" \"'#*.")[:MAX_CHARS]
+
+
+async def await_title(session_id: str, title: str, seconds: float) -> None:
+    """Wait until the owner of a session's live run has written a title, so long at the most."""
+    until, pause = asyncio.get_running_loop().time() + seconds, FIRST_LOOK
+    while asyncio.get_running_loop().time() < until:
+        if await unit(leases.has_title, session_id, title):
+            return
+        await asyncio.sleep(pause)
+        pause *= 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -15,8 +16,10 @@ from agentsite.host.busy import enter_busy
 from agentsite.host.caller import resolve_caller
 from agentsite.host.edges import api, read_json_body
 from agentsite.host.errors import Refusal, session_not_found
+from agentsite.host.identity import Caller
 from agentsite.host.interest import Interest, OneRun, Steered
-from agentsite.host.lifecycle import IdempotencyKey, Wanted, open_run, prepare_run
+from agentsite.host.lifecycle import IdempotencyKey, Wanted, enter_run
+from agentsite.host.naming import Named
 from agentsite.host.replies import EventStream, announce_place, collect, follow
 from agentsite.host.site import Site, site
 from agentsite.host.streams import Follower
@@ -72,11 +75,29 @@ async def start_message(request: HttpRequest, body: ChatBody) -> tuple[str, str]
 async def _begin(
     request: HttpRequest, body: ChatBody, grace: float | None
 ) -> tuple[Entrance, Follower]:
-    """Enter, listen and start, to the end even when the client leaves meanwhile.
+    # Here, not in the task: the response goes on to act for this caller.
+    caller = await resolve_chatter(request, body)
+    if body.message is None:
+        return await begin(caller, body, grace, after=read_last_event_id(request))
+    return await begin(caller, body, grace, key=read_idempotency_key(request))
 
-    A run that was begun and not started would stand still until its lease has run out.
+
+async def begin(
+    caller: Caller,
+    body: ChatBody,
+    grace: float | None,
+    *,
+    key: IdempotencyKey | None = None,
+    after: int | None = None,
+) -> tuple[Entrance, Follower]:
+    """Enter, listen and start for a caller that was checked. Raises `Refusal`.
+
+    Goes on to the end even when the client leaves meanwhile: a run that was begun and not started
+    would stand still until its lease has run out. `grace` is how many seconds a parked response
+    stays open, None the agent's; `after` where a reader that comes back left off.
     """
-    beginning = asyncio.create_task(_enter_and_start(site(), request, body, grace))
+    work = _enter_and_start(site(), caller, body, grace, key, after)
+    beginning = asyncio.create_task(work)
     try:
         return await asyncio.shield(beginning)
     except asyncio.CancelledError:
@@ -85,9 +106,17 @@ async def _begin(
 
 
 async def _enter_and_start(
-    here: Site, request: HttpRequest, body: ChatBody, grace: float | None
+    here: Site,
+    caller: Caller,
+    body: ChatBody,
+    grace: float | None,
+    key: IdempotencyKey | None,
+    after: int | None,
 ) -> tuple[Entrance, Follower]:
-    entrance = await _enter(here, request, body, grace)
+    if body.message is None:
+        entrance = await _join(here, body.sessionId or "", caller.scope_id, grace, after)
+    else:
+        entrance = await _enter(here, caller, body, grace, key)
     follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
     entrance.start()
     return entrance, follower
@@ -113,21 +142,21 @@ class Entrance(msgspec.Struct, frozen=True):
     """What is to happen once the response listens."""
 
 
-async def _enter(here: Site, request: HttpRequest, body: ChatBody, grace: float | None) -> Entrance:
-    """Start the run that the body asks for, or find the one that it names."""
-    caller = resolve_caller(request, body.scope_id)
-    if body.message is None:
-        return await _join(here, request, body.sessionId or "", caller.scope_id, grace)
+async def _enter(
+    here: Site, caller: Caller, body: ChatBody, grace: float | None, key: IdempotencyKey | None
+) -> Entrance:
+    """Start the run that the body asks for."""
     here.runs.check_room(caller.scope_id)
-    key = read_idempotency_key(request)
-    wanted = await unit(prepare_run, here.agents, body, caller.scope_id, here.owner, key)
+    began = time.monotonic()
+    # One unit for both: every change of thread delays the first delta.
+    wanted, opened = await unit(enter_run, here.agents, body, caller, here.owner, key)
+    here.callers.learn(caller.scope_id, wanted.facts, began)
+    here.callers.saw(wanted.agent.id, caller.scope_id)
     if grace is None:
         grace = wanted.agent.block.confirmation_grace
-    try:
-        opened = await unit(open_run, wanted)
-    except KeyReused as used:
-        return await _repeat(used, caller.scope_id, grace)
-    except SessionBusy:
+    if isinstance(opened, KeyReused):
+        return await _repeat(opened, caller.scope_id, grace)
+    if isinstance(opened, SessionBusy):
         return await _enter_busy(here, body, wanted, grace)
     ref, init = opened.ref, opened.init
     if init is None:
@@ -139,6 +168,17 @@ async def _enter(here: Site, request: HttpRequest, body: ChatBody, grace: float 
 
     interest = OneRun(ref.run_id, grace)
     return Entrance(ref.session_id, init.seq - 1, interest, replay=False, start=start)
+
+
+async def resolve_chatter(request: HttpRequest, body: ChatBody) -> Caller:
+    """The caller of a chat request. Raises `Refusal`."""
+    named = Named(body.scope_id, body.userId, body.tenantId)
+    agent = body.agentId or (None if body.sessionId else site().agents.sources.default)
+    # Facts that are not at hand are read where the run is opened, without a trip of their own.
+    later = body.message is not None
+    return await resolve_caller(
+        request, named, agent=agent, session=body.sessionId, facts_later=later
+    )
 
 
 async def _enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -> Entrance:
@@ -168,13 +208,12 @@ async def _repeat(used: KeyReused, scope_id: str, grace: float) -> Entrance:
 
 
 async def _join(
-    here: Site, request: HttpRequest, session_id: str, scope_id: str, grace: float | None
+    here: Site, session_id: str, scope_id: str, grace: float | None, after: int | None
 ) -> Entrance:
     """Follow the newest run of a session (the seed's way to reconnect)."""
     run = await unit(lookups.newest_run, session_id, scope_id)
     if run is None:
         raise session_not_found()
-    after = read_last_event_id(request)
     start = run.first_seq - 1 if after is None else after
     if after is not None and run.ended and after >= run.last_seq:
         start = run.last_seq - 1  # it has seen all: at least `done` comes again
@@ -206,7 +245,7 @@ def read_idempotency_key(request: HttpRequest) -> IdempotencyKey | None:
 @api("GET")
 async def session_events(request: HttpRequest, session_id: str) -> HttpResponseBase:
     """`GET /sessions/{id}/events`: the log after a number, then live."""
-    caller = resolve_caller(request)
+    caller = await resolve_caller(request, session=session_id)
     status = await unit(lookups.session_status, session_id, caller.scope_id)
     if status is None:
         raise session_not_found()
@@ -219,15 +258,20 @@ async def session_events(request: HttpRequest, session_id: str) -> HttpResponseB
 @api("POST")
 async def interrupt(request: HttpRequest, session_id: str) -> HttpResponseBase:
     """`POST /sessions/{id}/interrupt`: stop the live run, if there is one. Idempotent."""
-    caller = resolve_caller(request)
-    if await unit(lookups.session_status, session_id, caller.scope_id) is None:
+    caller = await resolve_caller(request, session=session_id)
+    return JsonResponse({"ok": True, "runId": await stop_run(session_id, caller.scope_id)})
+
+
+async def stop_run(session_id: str, scope_id: str) -> str | None:
+    """Stop a session's live run; its id, if there was one. Raises `Refusal` 404."""
+    if await unit(lookups.session_status, session_id, scope_id) is None:
         raise session_not_found()
     run_id = await unit(leases.request_interrupt, session_id)
     if run_id is not None:
         here = site()
         await here.runs.take_signals([run_id])
         await here.runs.claim(run_id)  # a parked run has no owner that could stop it
-    return JsonResponse({"ok": True, "runId": run_id})
+    return run_id
 
 
 def read_last_event_id(request: HttpRequest) -> int | None:

@@ -82,13 +82,13 @@ def _both(**pairs: Any) -> dict[str, Any]:
 def to_wire(event: e.AnyEvent) -> tuple[str, dict[str, Any]]:  # noqa: C901 - one case per event
     """Wire name and payload of an event."""
     match event:
-        case e.Init(session_id, run_id, message, queued):
+        case e.Init(session_id, run_id, message, queued, automation):
             return "init", {
                 "sessionId": session_id,
                 "session_id": session_id,
                 "runId": run_id,
                 "message": message,
-                **_both(queued=queued),
+                **_both(queued=queued, automation=automation or None),
             }
         case e.UserJoined(message):
             return "user_message", {"message": message}
@@ -136,14 +136,7 @@ def to_wire(event: e.AnyEvent) -> tuple[str, dict[str, Any]]:  # noqa: C901 - on
         case e.ToolEnded():
             return "tool_call_result", _tool_result(event)
         case e.SubagentReported():
-            return "subagent_event", {
-                **{k: v for k, v in event.event.items() if k not in ("type", "timestamp")},
-                "agentId": event.agent_id,
-                "agent_name": event.agent_name,
-                "parent_tool_id": event.parent_tool_id,
-                "event_type": event.event.get("type"),
-                "event": event.event,
-            }
+            return "subagent_event", _subagent(event)
         case e.SkillActivated(skill):
             return "skill_activated", {"skill": skill, "skill_name": skill}
         case e.WidgetShown(widget, data):
@@ -210,6 +203,56 @@ def to_wire(event: e.AnyEvent) -> tuple[str, dict[str, Any]]:  # noqa: C901 - on
             }
         case _:
             assert_never(event)
+
+
+def subagent_event(event: e.AnyEvent) -> dict[str, Any]:
+    """A sub-agent's own event object, `{type, …}`: the seed's names, each thing once."""
+    match event:
+        case e.TextStreamed(text):
+            return {"type": "text_delta", "delta": text}
+        case e.ToolStarted():
+            return {
+                "type": "tool_call_start",
+                "name": event.name,
+                "id": event.id,
+                "args": event.arguments,
+                **_both(running_label=event.running_label, completed_label=event.completed_label),
+                **({"internal": True} if event.internal else {}),
+            }
+        case e.ToolEnded():
+            told = _tool_result(event)
+            return {"type": "tool_call_result", **{k: told[k] for k in told if k != "tool_id"}}
+        case _:
+            name, payload = to_wire(event)
+            return {**payload, "type": name}
+
+
+SUBAGENT_WORDS = {
+    "tool_call_result": "tool_call_end",
+    "text_delta": "thought",
+    "done": "complete",
+}
+"""The reference's names for what a sub-agent does, where they are not ours."""
+
+
+def _subagent(event: e.SubagentReported) -> dict[str, Any]:
+    told = event.event
+    kind = told.get("type", "")
+    failed = kind == "error" or told.get("status") == "error"
+    return {
+        "agentId": event.agent_id,
+        "agent_name": event.agent_name,
+        "parent_tool_id": event.parent_tool_id,
+        "event_type": SUBAGENT_WORDS.get(kind, kind),
+        **_both(
+            tool_name=told.get("name"),
+            tool_args=told.get("args"),
+            result=told.get("result"),
+            text=told.get("delta", told.get("text")),
+            error=told.get("message", told.get("result")) if failed else None,
+        ),
+        "event": told,
+    }
 
 
 def _tool_result(event: e.ToolEnded) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.lab import ANTHROPIC, KEY, MAIN, OPENAI, FakeThread, call, plan
+from tests.requirements import requirement
 from tests.server import Client, session_of
 from tests.servers import Server, fresh_database
 
@@ -116,6 +117,7 @@ def newest_user_text(body: dict[str, Any]) -> str:
     return content if isinstance(content, str) else "\n".join(p.get("text", "") for p in content)
 
 
+@requirement("scope.memory-tool")
 def test_the_tool_answers_in_the_references_shapes(talk: Talk) -> None:
     added = talk.use(action="add", content="Likes tea", category="taste")
     entry_id = added["added"]["id"]
@@ -135,6 +137,7 @@ def test_the_tool_answers_in_the_references_shapes(talk: Talk) -> None:
     assert (removed["removed"]["id"], removed["totalEntries"]) == (entry_id, 0)
 
 
+@requirement("scope.memory-budget")
 def test_over_budget_is_a_refusal_object(talk: Talk) -> None:
     for number in range(4):
         talk.use(action="add", content=f"fact {number}")
@@ -149,6 +152,7 @@ def test_over_budget_is_a_refusal_object(talk: Talk) -> None:
     assert (refused["currentChars"], refused["maxTotalChars"]) == (18, 200)
 
 
+@requirement("scope.memory-prompt")
 def test_the_prompt_of_a_session_never_changes(keeper: Client, fake: FakeThread) -> None:
     def keep(content: str) -> str:
         added = keeper.ask("POST", "/api/memory", {"content": content, "agentId": "keeper"})
@@ -191,6 +195,7 @@ def test_the_prompt_of_a_session_never_changes(keeper: Client, fake: FakeThread)
     assert "1. Likes tea" in system_of(fresh[0])
 
 
+@requirement("scope.memory-nudge")
 def test_a_reminder_rides_along_every_n_messages(talk: Talk) -> None:
     nudged = ["[Note:" in newest_user_text(talk.say()[0]) for _ in range(7)]
     assert nudged == [False, False, True, False, False, True, False]
@@ -202,6 +207,7 @@ def test_a_base_prompt_is_followed_by_memory(remembering: Server, fake: FakeThre
     assert system_of(bodies[0]) == "You are a base prompt."
 
 
+@requirement("scope.memory-editable")
 @pytest.mark.parametrize(
     ("agent", "tools"),
     [
@@ -220,6 +226,7 @@ def test_who_is_offered_what(
     assert ("# Memory" in system_of(body)) == (agent == "keeper")
 
 
+@requirement("scope.memory-search")
 def test_past_sessions_are_found(keeper: Client, fake: FakeThread) -> None:
     past = Talk(keeper, fake)
     past.say(say="My zither is out of tune.")
@@ -257,6 +264,7 @@ def test_queued_messages_are_told_when_they_start(talk: Talk, keeper: Client) ->
     assert "Owns a canoe" in newest_user_text(asked[0])
 
 
+@requirement("scope.memory-rest")
 def test_rest_shows_adds_and_removes(keeper: Client) -> None:
     made = keeper.ask(
         "POST", "/api/memory", {"content": " Likes tea ", "category": "t", "scope_id": keeper.scope,

@@ -13,6 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator
 
 from agentsite.host import store_fields
+from tests.requirements import requirement
 from tests.server import Client, session_of
 from tests.servers import Server, fresh_database
 from tests.stores_app.conftest import SPECS
@@ -84,6 +85,7 @@ def test_stores_are_listed_with_what_the_caller_has(caller: Client) -> None:
     assert caller.ask("GET", "/api/stores", agentId="nobody").code == "agent_not_found"
 
 
+@requirement("scope.store-rest")
 def test_a_document_lives_over_rest(caller: Client) -> None:
     first = caller.ask("POST", "/api/stores/orders", ORDER)
     assert (first.status, first.json) == (201, {"stored": True, "key": "1", "version": 1})
@@ -106,6 +108,7 @@ def test_a_document_lives_over_rest(caller: Client) -> None:
     assert caller.ask("PUT", "/api/stores/orders/1", ORDER).status == 201
 
 
+@requirement("scope.store-query")
 def test_lists_are_filtered_sorted_and_paged(caller: Client) -> None:
     for number in range(5):
         order = {"number": f"{number}", "state": "new", "total": number * 5, "note": f"n{number}"}
@@ -162,6 +165,7 @@ def test_validation_names_every_field(caller: Client) -> None:
     assert caller.ask("POST", "/api/stores/orders", b"{}", headers=plain).status == 415
 
 
+@requirement("scope.store-rest")
 def test_foreign_documents_look_unknown(caller: Client) -> None:
     caller.ask("POST", "/api/stores/orders", ORDER)
     strangers = (
@@ -187,6 +191,7 @@ def test_shared_stores_are_written_by_the_empty_scope(caller: Client) -> None:
     assert caller.get("/api/stores/rates", filter='{"rate": 2}')["total"] == 1
 
 
+@requirement("scope.store-validation")
 def test_tools_and_rest_see_the_same_documents(caller: Client) -> None:
     session_id = session_of(caller.say("store it"))
     document = caller.get("/api/stores/orders/tool")["document"]

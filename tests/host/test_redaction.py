@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from agentsite.engine.events import ToolLogged
 from agentsite.engine.messages import Message, TextPart, ToolCallPart
-from agentsite.host.redaction import REDACTED, LogRedaction, Redactor
+from agentsite.engine.redaction import REDACTED, Redactor
+from agentsite.host.redaction import LogRedaction
 
 SECRET = 'sk-live "4/2+x'
 REDACTOR = Redactor({SECRET, "short"})

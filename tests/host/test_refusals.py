@@ -77,18 +77,6 @@ async def test_a_wrong_body_is_refused_by_the_name_of_its_field(client: Client, 
         assert reply.code in ("invalid_field", "unknown_field")
 
 
-@requirement("http.later-key")
-async def test_keys_that_come_later_say_so(client: Client) -> None:
-    reply = await client.post("/chat", client.body("x", tenantId="acme"))
-    assert (reply.status, reply.code) == (400, "not_supported")
-    reply = await client.post("/chat", client.body("x", session_type="admin"))
-    assert (reply.status, reply.code) == (403, "forbidden")
-    reply = await client.post(
-        "/widget-actions", {"sessionId": NOWHERE, "action": "credential_saved"}
-    )
-    assert (reply.status, reply.code) == (400, "not_supported")
-
-
 @requirement("http.error-shape")
 async def test_methods_and_media_types_are_checked(client: Client) -> None:
     reply = await client.ask("GET", "/chat/stream")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from agentsite.engine.limits import loop_sentence
 from tests.gates import Gates
 from tests.lab import MAIN, Lab, call, plan
 from tests.requirements import requirement
-from tests.wire_client import Client, Stream
+from tests.wire_client import Client, Stream, eventually
 
 GATE = {"tools": [call("gate", note="x")]}
 
@@ -105,6 +106,23 @@ async def test_a_stop_in_the_middle_of_calls_gives_each_its_result(
 
 
 @requirement("runs.tools-parallel")
+async def test_two_tools_that_wait_for_each_other_both_finish(client: Client, gates: Gates) -> None:
+    tools = [call("gate", port=gates.port, note=note) for note in ("one", "other")]
+    async with client.stream(plan({"tools": tools}, {"text": "Both."})) as stream:
+        one, other = await gates.next(), await gates.next()
+        await stream.event("tool_call_start", 2)
+        assert not stream.all("tool_call_result"), "each waits for the other"
+        for gate, met in ((one, other), (other, one)):
+            gate.open(f"{gate.note} met {met.note}")
+        await stream.to_end()
+    kinds = [name for name in stream.events if name.startswith("tool_call_")]
+    assert kinds == ["tool_call_start"] * 2 + ["tool_call_result"] * 2
+    results = {each.data["result"] for each in stream.all("tool_call_result")}
+    assert results == {"one met other", "other met one"}
+    assert stream.reason == "model_stop"
+
+
+@requirement("runs.tools-parallel")
 async def test_calls_of_a_turn_run_together_and_results_stand_in_order(
     client: Client, gates: Gates, lab: Lab
 ) -> None:
@@ -196,3 +214,36 @@ async def test_a_conversation_that_outgrows_its_window_is_summarised(
         "SELECT purpose FROM sessions_app_modelcall WHERE session_id = %s", session_id
     )
     assert ("compaction",) in purposes
+
+
+@requirement("runs.late")
+async def test_what_outlives_its_run_is_told_with_the_next_message_once(
+    client: Client, gates: Gates, lab: Lab
+) -> None:
+    tools = [call("stubborn", port=gates.port, note="on")]
+    first = asyncio.create_task(client.say(plan({"tools": tools}, {"text": "Given up."})))
+    gate = await gates.next()
+    answer = await first
+    session, given_up = answer["sessionId"], answer["toolCalls"][0]
+    assert "did not finish within 0.2 s" in given_up["error"]
+    quiet = await client.say(plan({"text": "Nothing yet."}, say="before-it-came"), session)
+    gate.open("it was done after all")
+
+    async def kept() -> bool:
+        return bool(lab.query("SELECT 1 FROM sessions_app_lateresult WHERE text <> ''"))
+
+    await eventually(kept)
+    read = [call("read_tool_result", call_id=given_up["id"])]
+    told = await client.say(plan({"tools": read}, {}, say="after-it-came"), session)
+    assert told["toolCalls"][0]["result"].count("it was done after all") == 1
+    await client.say(plan({"text": "Bye."}, say="once-only"), session)
+    assert quiet["reason"] == "model_stop"
+
+    def count(word: str) -> int:
+        """How often a request tells of it, beside what the tool has read."""
+        body = json.dumps(lab.fake.requests(word)[0].body)
+        return body.count("stubborn {") if "# Late results" in body else 0
+
+    assert [count(w) for w in ("before-it-came", "after-it-came", "once-only")] == [0, 1, 1]
+    [(told_by,)] = lab.query("SELECT told_by_id FROM sessions_app_lateresult")
+    assert told_by == told["runId"]

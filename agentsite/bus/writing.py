@@ -1,0 +1,34 @@
+"""Putting events on the bus, in the transaction that makes the change.
+
+Law: never before the commit and never lost with it; a trigger wakes the readers. No round
+trip of its own where the caller has statements to send together.
+"""
+
+from __future__ import annotations
+
+from agentsite.bus.catalogue import AnyBusEvent, encode, type_of
+from agentsite.rows.together import Together
+
+INSERT = (
+    "INSERT INTO bus_busevent (audience, agent, scope_id, type, data)"
+    " SELECT %s, %s, %s, e.type, e.data FROM unnest(%s::text[], %s::text[]) e(type, data)"
+)
+
+
+def tell(agent: str, scope_id: str, *events: AnyBusEvent, audience: str = "scope") -> None:
+    """Write events of a scope; of one round trip. Inside the change's transaction."""
+    together = Together()
+    say(together, agent, scope_id, *events, audience=audience)
+    together.send()
+
+
+def say(
+    together: Together, agent: str, scope_id: str, *events: AnyBusEvent, audience: str = "scope"
+) -> None:
+    """The same as a part of what is sent together."""
+    together.say(INSERT, [audience, agent, scope_id, *columns(events)])
+
+
+def columns(events: tuple[AnyBusEvent, ...]) -> tuple[list[str], list[str]]:
+    """Types and data, for `unnest`."""
+    return [type_of(event) for event in events], [encode(event).decode() for event in events]

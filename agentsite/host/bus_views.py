@@ -1,0 +1,52 @@
+"""`GET /api/events`, and the same for signed-in staff: the server's event bus as SSE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from agentsite.host.bus import BusStream
+from agentsite.host.bus_storage import STAFF, scope_channel
+from agentsite.host.caller import resolve_caller
+from agentsite.host.edges import api
+from agentsite.host.errors import Refusal
+from agentsite.host.replies import BusResponse
+from agentsite.host.site import site
+from agentsite.host.views import read_last_event_id
+from agentsite.rows.tenancy import act_for_all
+from agentsite.rows.units import unit
+
+
+@api("GET")
+async def events(request: HttpRequest) -> HttpResponseBase:
+    """What changes in the caller's scope, from `Last-Event-ID` or from now on.
+
+    With `?all=1` in all scopes: for staff, and for keys of the role `ops` that are bound to none.
+    """
+    caller = await resolve_caller(request)
+    known = caller.identity
+    if request.GET.get("all", "0") in ("0", ""):
+        return _follow(request, scope_channel(caller.scope_id), known.agents)
+    bound = known.scopes or known.scope_id is not None
+    if known.kind != "staff" and (bound or not known.has_role("ops")):
+        raise Refusal(403, "forbidden", "All scopes are for staff and for ops keys without scopes.")
+    return _follow(request, STAFF, known.agents)
+
+
+@api("GET")
+async def staff_events(request: HttpRequest) -> HttpResponseBase:
+    """Everything that changes, for staff signed in to the admin."""
+    user: Any = request.user
+    act_for_all("staff")
+    if not await unit(lambda: bool(user.is_active and user.is_staff)):
+        raise Refusal(403, "forbidden", "Sign in to the admin to follow all events.")
+    return _follow(request, STAFF)
+
+
+def _follow(request: HttpRequest, channel: str, agents: tuple[str, ...] = ()) -> HttpResponseBase:
+    after = read_last_event_id(request)
+    stream = BusStream(site().bus, channel, after, settings.KEEPALIVE_SECONDS, agents)
+    return BusResponse(stream)

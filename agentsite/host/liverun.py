@@ -1,0 +1,66 @@
+"""The runs in this process: each a driver and the task that drives it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+
+from agentsite.host.driver import Driver
+
+
+class LiveRun:
+    """One run in this process."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+
+class LiveRuns:
+    """All of them, found by id, session and scope in no more time for a thousand than for one."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, LiveRun] = {}
+        self._sessions: dict[str, set[LiveRun]] = {}
+        self._scopes: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[str]:
+        """Their ids."""
+        return iter(tuple(self._runs))
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._runs
+
+    def get(self, run_id: str) -> LiveRun | None:
+        return self._runs.get(run_id)
+
+    def of_session(self, session_id: str) -> set[LiveRun]:
+        return self._sessions.get(session_id, set())
+
+    def count_of(self, scope_id: str) -> int:
+        return self._scopes[scope_id]
+
+    def add(self, run: LiveRun) -> None:
+        ref = run.driver.ref
+        self._runs[ref.run_id] = run
+        self._sessions.setdefault(ref.session_id, set()).add(run)
+        self._scopes[ref.scope_id] += 1
+
+    def remove(self, run: LiveRun) -> None:
+        ref = run.driver.ref
+        if self._runs.get(ref.run_id) is run:
+            del self._runs[ref.run_id]
+        self._sessions[ref.session_id].discard(run)
+        if not self._sessions[ref.session_id]:
+            del self._sessions[ref.session_id]
+        self._scopes[ref.scope_id] -= 1
+        if not self._scopes[ref.scope_id]:
+            del self._scopes[ref.scope_id]

@@ -1,0 +1,1 @@
+"""Every agent as an MCP server: the same runs, sessions and documents, by another protocol."""
