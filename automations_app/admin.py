@@ -1,0 +1,310 @@
+"""Automations and all that came of them, to look at; staff change automations on their own pages.
+
+Law: prompts, outputs and events are foreign text, shown as text. Raw bodies of webhooks and
+secrets are not shown at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from agentsite.manifest.automations import TARGET_KEYS
+from automations_app.models import (
+    Automation,
+    AutomationRun,
+    Delivery,
+    InboundDelivery,
+    Occurrence,
+)
+from sessions_app.admin.base import (
+    LookOnly,
+    labelled,
+    link,
+    show_json,
+    show_money,
+    show_span,
+    show_time,
+)
+from sessions_app.models import Run, Session
+
+STATE = {"on": "success", "paused": "warning"}
+ENDS = {
+    "success": "success",
+    "run": "success",
+    "delivered": "success",
+    "running": "info",
+    "claimed": "info",
+    "pending": "info",
+    "queued": "warning",
+    "waiting": "warning",
+    "skipped": "warning",
+    "missed": "danger",
+    "failed": "danger",
+    "dead": "danger",
+}
+SHOWN_CHARS = 200_000
+
+
+def show_text(text: str) -> str:
+    """A text as it is."""
+    return format_html('<pre class="ag-pre">{}</pre>', text[:SHOWN_CHARS]) if text else "-"
+
+
+@admin.register(Automation)
+class AutomationAdmin(LookOnly):
+    """A prompt, what sets it off, and how it has been doing."""
+
+    list_display = ("name", "agent", "trigger", "schedule", "state", "failures_in_row", "succeeded")
+    list_filter = ("trigger", "paused", "origin")
+    search_fields = ("name", "title", "agent")
+    ordering = ("agent", "name")
+    sortable_by = ()
+    fieldsets = (
+        (None, {"fields": (
+            ("title", "name"), ("agent", "origin"), ("state", "pause_reason"),
+            ("trigger", "schedule", "timezone"), "told",
+        )}),
+        ("How it runs", {"fields": (
+            ("overlap", "catch_up"), ("write_enabled", "wait_for_person"), ("partition", "mode"),
+            "retries", "changed",
+        )}),
+        ("What becomes of it", {"fields": (
+            ("failures_in_row", "last_alert_at"), "succeeded", "summed_up", "targets", "alerts",
+            "proof",
+        )}),
+    )  # fmt: skip
+    readonly_fields = ("state", "told", "succeeded", "summed_up", "targets", "alerts", "proof")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Automation]:
+        rows: QuerySet[Automation] = super().get_queryset(request)
+        return rows.defer("webhook_secret", "target_secrets", "file_values")
+
+    @labelled("State", STATE)
+    def state(self, row: Automation) -> str:
+        return "paused" if row.paused else "on"
+
+    @admin.display(description="Prompt")
+    def told(self, row: Automation) -> str:
+        return show_text(row.prompt)
+
+    @admin.display(description="Last success")
+    def succeeded(self, row: Automation) -> str:
+        return show_time(row.last_success_at)
+
+    @admin.display(description="Last summary")
+    def summed_up(self, row: Automation) -> str:
+        return show_text(row.last_summary)
+
+    @admin.display(description="Delivery")
+    def targets(self, row: Automation) -> str:
+        return show_json(row.delivery)
+
+    @admin.display(description="Failure alert")
+    def alerts(self, row: Automation) -> str:
+        return show_json(row.failure_alert)
+
+    @labelled("Senders", {"checked": "success", "anybody": "danger"})
+    def proof(self, row: Automation) -> str:
+        """Whether a webhook is believed without a signature."""
+        if row.trigger != Automation.Trigger.WEBHOOK:
+            return "-"
+        return "checked" if row.webhook_auth else "anybody"
+
+
+class OfAutomation(LookOnly):
+    """Rows of an automation, newest first."""
+
+    list_select_related = ("automation",)
+    sortable_by = ()
+
+    @admin.display(description="Automation")
+    def of(self, row: Any) -> str:
+        return link(Automation, row.automation_id, row.automation.name)
+
+    @admin.display(description="Scope")
+    def scope(self, row: Any) -> str:
+        return row.scope_id or "(empty)"
+
+    @labelled("Status", ENDS)
+    def outcome(self, row: Any) -> str:
+        return str(row.status)
+
+
+@admin.register(AutomationRun)
+class AutomationRunAdmin(OfAutomation):
+    """One run in one partition, with the conversation it was."""
+
+    list_display = ("id", "of", "scope", "cause", "outcome", "cost", "took", "began")
+    list_filter = ("status", "cause", "created_at")
+    search_fields = ("id__exact", "session_id__exact", "run_id__exact")
+    search_help_text = "The whole id of a run or a session"
+    ordering = ("-created_at", "-id")
+    fieldsets = (
+        (None, {"fields": (
+            ("of", "scope"), ("outcome", "cause", "tries"), ("conversation", "ordinary"),
+            ("cost", "took"), ("began", "ended"), "requested_by", "error", "last_tool_call",
+            "answer", "summed_up", "sent",
+        )}),
+        ("More", {"classes": ["collapse"], "fields": (
+            ("occurrence", "inbound"), ("retry_of", "claimed_until"),
+        )}),
+    )  # fmt: skip
+    readonly_fields = (
+        "of", "scope", "outcome", "conversation", "ordinary", "cost", "took", "began", "ended",
+        "answer", "summed_up", "sent",
+    )  # fmt: skip
+
+    @admin.display(description="Session")
+    def conversation(self, row: AutomationRun) -> str:
+        return link(Session, row.session_id) if row.session_id else "-"
+
+    @admin.display(description="Run")
+    def ordinary(self, row: AutomationRun) -> str:
+        return link(Run, row.run_id) if row.run_id else "-"
+
+    @admin.display(description="Cost")
+    def cost(self, row: AutomationRun) -> str:
+        return show_money(row.cost_micros) if row.ended_at else "-"
+
+    @admin.display(description="Took")
+    def took(self, row: AutomationRun) -> str:
+        return show_span(row.started_at or row.created_at, row.ended_at)
+
+    @admin.display(description="Began")
+    def began(self, row: AutomationRun) -> str:
+        return show_time(row.started_at or row.created_at)
+
+    @admin.display(description="Ended")
+    def ended(self, row: AutomationRun) -> str:
+        return show_time(row.ended_at)
+
+    @admin.display(description="Output")
+    def answer(self, row: AutomationRun) -> str:
+        return show_text(row.output)
+
+    @admin.display(description="Summary")
+    def summed_up(self, row: AutomationRun) -> str:
+        return show_text(row.summary)
+
+    @admin.display(description="Event")
+    def sent(self, row: AutomationRun) -> str:
+        return show_text(row.event or "")
+
+
+@admin.register(Occurrence)
+class OccurrenceAdmin(OfAutomation):
+    """A due time, and what became of it."""
+
+    list_display = ("due", "of", "outcome", "reason", "claimed_by")
+    list_filter = ("status", "due_at")
+    ordering = ("-due_at", "-id")
+    fields = (("of", "due"), "outcome", "reason", ("claimed_by", "claimed_at"))
+    readonly_fields = ("of", "due", "outcome")
+
+    @admin.display(description="Due at")
+    def due(self, row: Occurrence) -> str:
+        return show_time(row.due_at)
+
+
+class AnswerFilter(admin.SimpleListFilter):
+    """How webhooks were answered; which answers there are is not read off the rows."""
+
+    title, parameter_name = "answer", "answer"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("none", "not yet"), ("good", "2xx"), ("refused", "4xx"), ("failed", "5xx")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[InboundDelivery]
+    ) -> QuerySet[InboundDelivery]:
+        if self.value() == "none":
+            return queryset.filter(answer_status=None)
+        first = {"good": 200, "refused": 400, "failed": 500}.get(self.value() or "")
+        return queryset.filter(answer_status__range=(first, first + 99)) if first else queryset
+
+
+class TargetFilter(admin.SimpleListFilter):
+    """Where deliveries go."""
+
+    title, parameter_name = "target", "target"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [(kind, kind) for kind in TARGET_KEYS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        return queryset.filter(target_type=self.value()) if self.value() else queryset
+
+
+@admin.register(InboundDelivery)
+class InboundDeliveryAdmin(OfAutomation):
+    """A webhook that came in."""
+
+    list_display = ("id", "of", "scope", "sender_id", "answer_status", "came")
+    list_filter = (AnswerFilter, "received_at")
+    search_fields = ("sender_id__exact",)
+    search_help_text = "The sender's whole id"
+    ordering = ("-received_at", "-id")
+    fields = (
+        ("of", "scope"), ("sender_id", "came"), "answer_status", "answered", "told", "replay_of"
+    )  # fmt: skip
+    readonly_fields = ("of", "scope", "came", "answered", "told")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InboundDelivery]:
+        rows: QuerySet[InboundDelivery] = super().get_queryset(request)
+        return rows.defer("body")
+
+    @admin.display(description="Received")
+    def came(self, row: InboundDelivery) -> str:
+        return show_time(row.received_at)
+
+    @admin.display(description="Answer")
+    def answered(self, row: InboundDelivery) -> str:
+        return show_json(row.answer)
+
+    @admin.display(description="Headers")
+    def told(self, row: InboundDelivery) -> str:
+        return show_json(row.headers)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(LookOnly):
+    """A result or alert on its way, or given up."""
+
+    list_display = ("id", "of", "kind", "target_type", "outcome", "attempts", "made")
+    list_filter = ("status", "kind", TargetFilter, "created_at")
+    list_select_related = ("automation_run__automation",)
+    search_fields = ("id__exact", "automation_run__id__exact")
+    search_help_text = "The whole id of a delivery or a run"
+    ordering = ("-created_at", "-id")
+    sortable_by = ()
+    fields = (
+        ("of", "automation_run"), ("kind", "target_type"), ("outcome", "attempts"),
+        ("response_code", "problem"), ("made", "next_try_at", "ended_at"), "place", "sent",
+    )  # fmt: skip
+    readonly_fields = ("of", "outcome", "made", "place", "sent")
+
+    @admin.display(description="Automation")
+    def of(self, row: Delivery) -> str:
+        automation = row.automation_run.automation
+        return link(Automation, automation.pk, automation.name)
+
+    @labelled("Status", ENDS)
+    def outcome(self, row: Delivery) -> str:
+        return row.status
+
+    @admin.display(description="Made")
+    def made(self, row: Delivery) -> str:
+        return show_time(row.created_at)
+
+    @admin.display(description="Target")
+    def place(self, row: Delivery) -> str:
+        return show_json(row.target)
+
+    @admin.display(description="Payload")
+    def sent(self, row: Delivery) -> str:
+        return show_json(row.payload)

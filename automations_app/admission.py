@@ -1,0 +1,232 @@
+"""Webhooks that have come in, from their bytes to rows: verified, read, stored with their runs.
+
+Law: raw bytes are verified before anything in them counts, and a delivery is stored in one
+transaction with the runs it starts: whatever dies afterwards, they run once. What came in
+together is stored together, and what is wrong with one costs no other. Synchronous: for `unit`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import DataError, IntegrityError, connection, transaction
+
+from agentsite.delivery.signing import BadSecret
+from agentsite.host.errors import Refusal
+from agentsite.host.site import site
+from agentsite.rows.secrets import SecretLost
+from agentsite.rows.together import Together
+from automations_app import answers, inbound, starting
+from automations_app.answers import Answer
+from automations_app.inbound import BadEvent
+from automations_app.models import Automation
+from automations_app.signatures import BadSignature, Signed, verify
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """A request as it came."""
+
+    agent: str
+    name: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    wants_async: bool
+
+
+class Again(NamedTuple):
+    """A delivery that was here before, by what it is known."""
+
+    automation_id: int
+    sender_id: str
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A delivery that is stored with the runs it starts, or one that was here before."""
+
+    inbound_id: int = 0
+    runs: tuple[str, ...] = ()
+    """Automation runs to be started now."""
+    answer: Answer | None = None
+    """What to answer without waiting."""
+    again: Again | None = None
+    """The answer is that of the earlier one."""
+
+
+class Genuine(NamedTuple):
+    """One to be stored: its sender is believed, its payload read."""
+
+    automation: Automation
+    arrived: Arrived
+    sender_id: str | None
+    event: Any
+    is_async: bool
+
+
+Outcome = Admitted | Exception
+"""Of one webhook; an exception is raised where it is awaited, mostly a `Refusal`."""
+FIND = """
+SELECT id, agent, name, paused, mode, partition, webhook_auth, webhook_secret
+FROM automations_app_automation
+WHERE trigger = 'webhook' AND agent = ANY(%s) AND name = ANY(%s)
+"""
+# As SQL: putting it together anew each time would cost as much as all that follows.
+
+
+def admit(arrived: Sequence[Arrived]) -> list[Outcome]:
+    """Verify webhooks and store them with their runs; what became of each, in order."""
+    known = _find_automations(arrived)
+    outcomes: list[Outcome] = []
+    genuine: dict[int, Genuine] = {}
+    for place, each in enumerate(arrived):
+        try:
+            judged = judge(known.get((each.agent, each.name)), each)
+        except Exception as error:  # noqa: BLE001 - raised where this one is awaited
+            outcomes.append(error)
+            continue
+        outcomes.append(judged if isinstance(judged, Admitted) else Admitted())
+        if isinstance(judged, Genuine):
+            genuine[place] = judged
+    for place, outcome in zip(genuine, store(list(genuine.values())), strict=True):
+        outcomes[place] = outcome
+    return outcomes
+
+
+def _find_automations(arrived: Sequence[Arrived]) -> dict[tuple[str, str], Automation]:
+    """By agent and name, those that a webhook sets off."""
+    names = sorted({each.name for each in arrived if "\0" not in each.name})
+    rows = Automation.objects.raw(FIND, [sorted({each.agent for each in arrived}), names])
+    return {(row.agent, row.name): row for row in rows}
+
+
+def judge(automation: Automation | None, arrived: Arrived) -> Genuine | Admitted:
+    """What is to be stored, or what is answered without it. Raises `Refusal`."""
+    if automation is None:
+        raise not_found(arrived.name)
+    dialect = check_signature(automation, arrived)
+    try:
+        content_type = arrived.headers.get("content-type", "")
+        event = inbound.read_event(arrived.body, content_type, arrived.path)
+        sender_id = inbound.find_sender_id(dialect, arrived.headers, event)
+    except BadEvent as error:
+        raise Refusal(400, "invalid_event", str(error)) from None
+    challenge = inbound.find_challenge(dialect, event)
+    if challenge is not None:
+        return Admitted(answer=Answer(200, {"challenge": challenge}))
+    if automation.paused:
+        text = f'The automation "{automation.name}" is paused.'
+        raise Refusal(503, "automation_paused", text, headers={"Retry-After": "300"})
+    is_async = arrived.wants_async or automation.mode == Automation.Mode.ASYNC
+    if not (is_async and site().runs.accepting):  # what is answered later may wait for room
+        site().runs.check_room(_scope_of(automation))
+    return Genuine(automation, arrived, sender_id, event, is_async)
+
+
+def check_signature(automation: Automation, arrived: Arrived) -> str:
+    """The dialect that the sender was verified by; empty for an automation that takes anybody.
+
+    Raises `Refusal`.
+    """
+    auth = automation.webhook_auth
+    if auth is None:
+        return ""
+    try:
+        if automation.webhook_secret is None:
+            raise BadSecret("it is missing")
+        secret = automation.webhook_secret.open()
+        verify(Signed(auth, secret, arrived.headers, arrived.body, time.time()))
+    except BadSignature as error:
+        raise Refusal(401, "invalid_signature", f"{error}.") from None
+    except (BadSecret, SecretLost) as error:
+        text = "The automation's secret cannot be used; its operators have to set it again."
+        raise Refusal(503, "secret_unusable", text) from error
+    return str(auth["type"])
+
+
+def store(genuine: Sequence[Genuine]) -> Sequence[Outcome]:
+    """The same as `_store_together`, one by one where together it cannot be done.
+
+    What the database refuses is refused to its sender.
+    """
+    if not genuine:
+        return []
+    try:
+        return _store_together(genuine)
+    except (DataError, IntegrityError) as error:
+        if len(genuine) == 1:
+            if isinstance(error, IntegrityError):  # deleted at this moment
+                return [not_found(genuine[0].arrived.name)]
+            return [Refusal(400, "invalid_event", "Its id or headers cannot be stored.")]
+        return [outcome for each in genuine for outcome in store([each])]
+
+
+INSERT = """
+WITH given AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('automations_app_inbounddelivery', 'id')) AS id, t.*
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::jsonb[], %s::bytea[], %s::smallint[])
+        WITH ORDINALITY
+        AS t(automation_id, scope_id, sender_id, headers, body, answer_status, place)
+), stored AS (
+    INSERT INTO automations_app_inbounddelivery
+        (id, automation_id, scope_id, sender_id, headers, body, answer_status)
+    SELECT id, automation_id, scope_id, sender_id, headers, body, answer_status
+    FROM given ORDER BY automation_id, sender_id
+    ON CONFLICT (automation_id, sender_id) DO NOTHING RETURNING id
+)
+SELECT given.place, given.id FROM given JOIN stored ON stored.id = given.id
+"""
+# In order of the unique key: two processes that store the same ones wait for each other in turn.
+
+
+def _store_together(genuine: Sequence[Genuine]) -> list[Admitted]:
+    """One transaction: deliveries and their runs, but for those whose id was here before."""
+    columns = list(zip(*map(_columns, genuine), strict=True))
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(INSERT, [list(column) for column in columns])
+            ids = {place - 1: inbound_id for place, inbound_id in cursor.fetchall()}
+        together = Together()
+        stored = [
+            starting.Stored(genuine[place].automation, inbound_id, genuine[place].event)
+            for place, inbound_id in sorted(ids.items())
+        ]
+        begun = dict(zip(sorted(ids), starting.say_begun(together, stored), strict=True))
+        together.send()
+    return [
+        _admit_stored(each, ids[place], begun[place])
+        if place in ids
+        else Admitted(again=Again(each.automation.pk, each.sender_id or ""))
+        for place, each in enumerate(genuine)
+    ]
+
+
+def _columns(each: Genuine) -> tuple[Any, ...]:
+    automation, arrived = each.automation, each.arrived
+    header = (automation.webhook_auth or {}).get("header") or ""
+    kept = inbound.keep_headers(arrived.headers, arrived.path, header)
+    return (
+        automation.pk,
+        _scope_of(automation),
+        each.sender_id,
+        msgspec.json.encode(kept).decode(),
+        arrived.body,
+        answers.ACCEPTED if each.is_async else None,
+    )
+
+
+def _admit_stored(each: Genuine, inbound_id: int, runs: tuple[str, ...]) -> Admitted:
+    answer = answers.accept(each.automation.name, runs) if each.is_async else None
+    return Admitted(inbound_id, runs, answer)
+
+
+def _scope_of(automation: Automation) -> str:
+    return "" if automation.partition == starting.EACH else automation.partition
+
+
+def not_found(name: str) -> Refusal:
+    """There is none that a webhook sets off."""
+    text = f'There is no automation "{name[:200]}" that a webhook triggers.'
+    return Refusal(404, "automation_not_found", text)

@@ -1,0 +1,71 @@
+"""What the sender of a webhook is answered, now and when it sends the same delivery again.
+
+Law: an answer is read off the runs' rows, so it is the same in every process and after every
+crash; the first that is final is kept on the delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agentsite.host.errors import error_body
+from automations_app.models import AutomationRun, InboundDelivery
+
+ACCEPTED = 202
+STATUS = AutomationRun.Status
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Status and JSON."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def accept(name: str, runs: Sequence[str]) -> Answer:
+    """The delivery is stored, and its runs begin."""
+    said: dict[str, Any] = {"status": "accepted", "automation": name}
+    if len(runs) == 1:
+        return Answer(ACCEPTED, {**said, "automationRunId": runs[0]})
+    return Answer(ACCEPTED, {**said, "automationRunIds": list(runs)})
+
+
+def settle(inbound_id: int) -> Answer:
+    """The answer to a stored delivery as its runs stand now; a final one is kept."""
+    row = InboundDelivery.objects.select_related("automation").get(pk=inbound_id)
+    if row.answer is not None:
+        return Answer(row.answer_status or 200, row.answer)
+    name, runs = row.automation.name, row.runs.order_by("created_at", "pk")
+    if row.answer_status == ACCEPTED:
+        first = runs.exclude(cause=AutomationRun.Cause.RETRY)
+        return accept(name, list(first.values_list("pk", flat=True)))
+    answer = compose(name, list(runs.filter(retried_by=None)))  # the last try of each
+    if answer.status != ACCEPTED:
+        mine = InboundDelivery.objects.filter(pk=inbound_id, answer_status=None)
+        mine.update(answer_status=answer.status, answer=answer.body)
+    return answer
+
+
+def compose(name: str, runs: Sequence[AutomationRun]) -> Answer:
+    """200 when all runs succeeded, 500 when one failed, 202 while one is open."""
+    said = {"automation": name, **_tell_ids(runs)}
+    waiting = [run for run in runs if run.status in AutomationRun.OPEN]
+    if waiting:
+        parked = all(run.status == STATUS.WAITING for run in waiting)
+        return Answer(ACCEPTED, {"status": "waiting" if parked else "running", **said})
+    failed = next((run for run in runs if run.status != STATUS.SUCCESS), None)
+    if failed is not None:
+        text = failed.error or "The run was skipped."
+        return Answer(500, {**error_body("run_failed", text), "matched": True, **said})
+    return Answer(200, {"status": "completed", **said})
+
+
+def _tell_ids(runs: Sequence[AutomationRun]) -> dict[str, Any]:
+    told: list[dict[str, Any]] = [
+        {"automationRunId": run.pk, "runId": run.run_id, "sessionId": run.session_id}
+        for run in runs
+    ]
+    return told[0] if len(told) == 1 else {"runs": told}

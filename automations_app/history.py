@@ -1,0 +1,59 @@
+"""What goes when its time is over: ended runs with their deliveries, webhooks, due times.
+
+Law: nothing goes that is still to happen, and of each automation the newest run and the newest
+due time stay: lists tell of the one, what is due next is counted from the other. Small
+transactions, so it may be stopped at any time and run in several processes at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from automations_app.models import AutomationRun, Delivery, InboundDelivery, Occurrence
+
+STEP = 500
+"""Rows of one kind in one transaction."""
+
+
+def forget(age: dt.timedelta, step: int = STEP) -> int:
+    """Delete what ended longer ago than that, `step` rows at a time.
+
+    Returns how many rows, without deliveries that went with their runs.
+    """
+    old = Now() - age
+    runs, owner = AutomationRun.objects.all(), OuterRef("automation")
+    pending = Delivery.objects.filter(automation_run=OuterRef("pk"), status="pending")
+    newest_run = runs.filter(automation=owner).order_by("-created_at", "-pk").values("pk")[:1]
+    newest_due = Occurrence.objects.filter(automation=owner).order_by("-due_at").values("pk")[:1]
+    ended = runs.exclude(status__in=AutomationRun.OPEN).filter(created_at__lt=old, ended_at__lt=old)
+    return (
+        _delete_all(ended.filter(~Exists(pending), ~Q(pk=newest_run)), step)
+        + _delete_all(
+            InboundDelivery.objects.filter(
+                ~Exists(runs.filter(inbound=OuterRef("pk"))), received_at__lt=old
+            ),
+            step,
+        )
+        + _delete_all(
+            Occurrence.objects.filter(
+                ~Exists(runs.filter(occurrence=OuterRef("pk"))),
+                ~Q(pk=newest_due),
+                due_at__lt=old,
+                claimed_at__lt=old,
+            ),
+            step,
+        )
+    )
+
+
+def _delete_all(rows: QuerySet[Any], step: int) -> int:
+    total = 0
+    while ids := list(rows.values_list("pk", flat=True)[:step]):
+        # By the conditions once more: what was replayed meanwhile stays.
+        rows.filter(pk__in=ids).delete()
+        total += len(ids)
+    return total

@@ -1,0 +1,38 @@
+"""What `/health` tells of automations, as this process has last read it.
+
+Law: liveness asks nothing of the database, so this is read beside requests, a moment before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from automations_app.models import Automation
+from automations_app.rest import STATUS, find_last, next_run, tell
+
+
+class Overview:
+    """The newest reading."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        """Per automation `{name, agent, lastRun, lastRunStatus, nextRun}`, times or None."""
+
+    def read(self) -> None:
+        """Read anew. Synchronous, where all scopes are acted for."""
+        rows = list(Automation.objects.order_by("agent", "name").defer("prompt", "file_values"))
+        last = find_last([row.pk for row in rows])
+        self.told = [self._describe(row, last.get(row.pk)) for row in rows]
+
+    def _describe(self, row: Automation, last: Any) -> dict[str, Any]:
+        return {
+            "name": row.name,
+            "agent": row.agent,
+            "lastRun": last and tell(last.started_at or last.created_at),
+            "lastRunStatus": last and STATUS.get(last.status, last.status),
+            "nextRun": tell(next_run(row)),
+        }
+
+
+OVERVIEW = Overview()
+"""Of this process."""

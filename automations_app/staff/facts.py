@@ -1,0 +1,123 @@
+"""What the pages show, read in a few bounded queries."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
+from django.contrib.contenttypes.models import ContentType
+from django.urls import reverse
+
+from agentsite.host.site import site
+from automations_app.clock import describe, find_zone, next_times
+from automations_app.models import Automation, AutomationRun, Delivery, InboundDelivery, Occurrence
+from automations_app.rest import find_last, next_run
+from sessions_app.admin.base import show_money, show_span
+
+MOST = 500
+SHOWN = 20
+UPCOMING = 5
+
+
+def read_list() -> list[dict[str, Any]]:
+    """All automations with their next time and their last run."""
+    rows = list(
+        Automation.objects.order_by("agent", "name").defer(
+            "prompt", "file_values", "webhook_secret", "target_secrets"
+        )[:MOST]
+    )
+    last = find_last([row.pk for row in rows])
+    return [
+        {
+            "row": row,
+            "reading": tell_schedule(row),
+            "next": in_zone(next_run(row), row.timezone),
+            "last": last.get(row.pk),
+            "unsigned": row.trigger == Automation.Trigger.WEBHOOK and row.webhook_auth is None,
+        }
+        for row in rows
+    ]
+
+
+def tell_schedule(row: Automation) -> str:
+    """What sets it off, in words."""
+    if row.trigger != Automation.Trigger.CRON:
+        return str(Automation.Trigger(row.trigger).label)
+    try:
+        return describe(row.schedule)
+    except ValueError as problem:
+        return str(problem)
+
+
+def preview(schedule: str, timezone: str) -> dict[str, Any]:
+    """A schedule in words with its next times in its zone, or what is wrong with it."""
+    try:
+        told = describe(schedule)
+        zone = find_zone(timezone)
+        due = next_times(schedule, timezone, dt.datetime.now(dt.UTC), UPCOMING)
+    except ValueError as problem:
+        return {"error": str(problem)}
+    times = [f"{each.astimezone(zone):%a, %d %b %Y %H:%M %Z}" for each in due]
+    return {"reading": told, "zone": zone.key, "times": times}
+
+
+def in_zone(moment: dt.datetime | None, timezone: str) -> str:
+    """A moment as the automation's wall clock shows it."""
+    if moment is None:
+        return ""
+    return f"{moment.astimezone(find_zone(timezone)):%a, %d %b %H:%M %Z}"
+
+
+def read_detail(row: Automation) -> dict[str, Any]:
+    """Everything that happened with one automation lately."""
+    runs = AutomationRun.objects.filter(automation=row).order_by("-created_at", "-id")
+    inbound = InboundDelivery.objects.filter(automation=row).order_by("-received_at", "-id")
+    sent = Delivery.objects.filter(automation_run__automation=row).order_by("-created_at", "-id")
+    missed = Occurrence.objects.filter(automation=row).exclude(status=Occurrence.Status.RUN)
+    history = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(Automation), object_id=str(row.pk)
+    ).select_related("user")
+    return {
+        "runs": [tell_run(run) for run in runs.defer("output", "event", "summary")[:SHOWN]],
+        "inbound": list(inbound.defer("body")[:SHOWN]),
+        "deliveries": list(sent.defer("payload")[:SHOWN]),
+        "missed": list(missed.order_by("-due_at")[:SHOWN]),
+        "history": list(history.order_by("-action_time")[:SHOWN]),
+        "address": address_of(row),
+    }
+
+
+def tell_run(run: AutomationRun) -> dict[str, Any]:
+    """A run with its times and its cost in words."""
+    return {
+        "row": run,
+        "took": show_span(run.started_at or run.created_at, run.ended_at),
+        "cost": show_money(run.cost_micros) if run.ended_at else "-",
+        "url": reverse("automation-run", args=[run.pk]),
+    }
+
+
+def timeline_of(run: AutomationRun) -> str:
+    """The operators' page of the ordinary run; empty before it began."""
+    return reverse("admin:sessions_app_run_change", args=[quote(run.run_id)]) if run.run_id else ""
+
+
+def address_of(row: Automation) -> str:
+    """Where senders reach it: the public address that its agent names, else this server's path."""
+    if row.trigger != Automation.Trigger.WEBHOOK:
+        return ""
+    agent = site().agents.latest().get(row.agent)
+    proactive = agent.bundle.config.proactive if agent is not None else None
+    public = getattr(proactive, "webhook", None)
+    base = str(public).rstrip("/") if public else f"http://{settings.HOST}:{settings.PORT}/webhooks"
+    agents = site().agents.sources
+    query = "" if row.agent == agents.default else f"?agentId={row.agent}"
+    return f"{base}/{row.name}{query}"
+
+
+def tell_change(row: Automation) -> list[str]:
+    """Columns that staff changed here, in words."""
+    return [name.replace("_", " ") for name in row.changed]

@@ -1,0 +1,260 @@
+"""The form of an automation. What it means is checked by the same model as a file.
+
+Law: secrets are never shown; a field that is left empty keeps the one that is stored.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from pydantic import ValidationError
+from unfold.widgets import (  # type: ignore[import-untyped]  # it has no types
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from agentsite.manifest.automations import NAME, AutomationSpec
+from automations_app.columns import Columns, read_columns
+from automations_app.models import Automation
+
+DIALECTS = [
+    ("", "anybody may send (unsigned)"),
+    ("hmac-sha256", "HMAC-SHA256 of the body (GitHub, Shopify, X-Amodal-Signature)"),
+    ("standard-webhooks", "Standard Webhooks"),
+    ("stripe", "Stripe"),
+    ("slack", "Slack"),
+]
+FIELDS = {
+    "catchUp": "catch_up",
+    "writeEnabled": "write_enabled",
+    "confirm": "wait_for_person",
+    "scope": "partition",
+    "webhookAuth": "auth_type",
+    "failureAlert": "failure_alert",
+}
+"""Keys of a file by another name than the form's."""
+
+
+def _text(**attrs: str) -> Any:
+    return UnfoldAdminTextInputWidget(attrs=attrs)
+
+
+def _area(rows: int) -> Any:
+    return UnfoldAdminTextareaWidget(attrs={"rows": rows, "spellcheck": "false"})
+
+
+def _choice(label: str, choices: Any, help_text: str = "") -> forms.ChoiceField:
+    widget = UnfoldAdminSelectWidget(choices=choices)
+    return forms.ChoiceField(
+        label=label, choices=choices, required=False, help_text=help_text, widget=widget
+    )
+
+
+def _switch(label: str, help_text: str) -> forms.BooleanField:
+    return forms.BooleanField(
+        label=label, required=False, help_text=help_text, widget=UnfoldBooleanSwitchWidget()
+    )
+
+
+SHOWN = (
+    "title", "prompt", "trigger", "schedule", "timezone", "overlap", "catch_up", "mode",
+    "partition", "write_enabled", "wait_for_person", "retries", "delivery", "failure_alert",
+)  # fmt: skip
+"""Columns that are fields as they are."""
+
+
+class Block(forms.JSONField):
+    """An object of a file; nothing is an empty field."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """Indented; nothing at all for None."""
+        if isinstance(value, str):
+            return value
+        return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+class AutomationForm(forms.Form):
+    """All that staff may set; `clean` leaves the columns in `columns`."""
+
+    title = forms.CharField(max_length=300, widget=_text())
+    prompt = forms.CharField(
+        widget=_area(8), strip=False, help_text="{{event}} stands for what a webhook sent."
+    )
+    trigger = _choice("Set off by", Automation.Trigger.choices)
+    schedule = forms.CharField(
+        required=False,
+        max_length=200,
+        widget=_text(placeholder="0 9 * * 1-5", autocomplete="off"),
+        help_text="Minute, hour, day of month, month, day of week.",
+    )
+    timezone = forms.CharField(
+        label="Time zone",
+        required=False,
+        max_length=64,
+        widget=_text(placeholder="Europe/Berlin", list="zones", autocomplete="off"),
+    )
+    overlap = _choice("While one still runs", Automation.Overlap.choices)
+    catch_up = _choice("After a standstill", Automation.CatchUp.choices)
+    mode = _choice("A webhook is answered", Automation.Mode.choices)
+    auth_type = _choice("Senders prove themselves by", DIALECTS)
+    auth_header = forms.CharField(
+        label="Header of the signature", required=False, max_length=200, widget=_text()
+    )
+    auth_prefix = forms.CharField(
+        label="What stands before the signature", required=False, max_length=50, widget=_text()
+    )
+    auth_secret = forms.CharField(
+        label="Secret",
+        required=False,
+        strip=True,
+        help_text="Left empty, the stored one stays.",
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "password", "autocomplete": "off"}),
+    )
+    partition = forms.CharField(
+        label="Scope",
+        required=False,
+        max_length=200,
+        widget=_text(),
+        help_text="Empty: the scope without a name. `each`: once in every known scope.",
+    )
+    write_enabled = _switch("May write", "Else everything that changes something is refused.")
+    wait_for_person = _switch("Wait for a person", "Else what needs a person is refused.")
+    retries = forms.IntegerField(
+        label="Further tries after a failure",
+        required=False,
+        min_value=0,
+        max_value=10,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "number", "min": 0, "max": 10}),
+    )
+    delivery = Block(
+        label="Delivery of results",
+        required=False,
+        widget=_area(7),
+        help_text='As in a file: {"targets": [{"type": "slack", "url": "…"}]}. '
+        "Secrets that are stored are not shown and stay.",
+    )
+    failure_alert = Block(
+        label="Failure alert",
+        required=False,
+        widget=_area(5),
+        help_text='As in a file: {"after": 3, "targets": [{"type": "email", "to": ["…"]}]}.',
+    )
+
+    def __init__(self, data: Any = None, *, row: Automation | None = None) -> None:
+        super().__init__(data, initial=read_initial(row or Automation()))
+        self.row = row
+        self.columns: Columns = {}
+
+    def clean(self) -> dict[str, Any]:
+        """Make columns of the fields, through the model of a file."""
+        given = super().clean() or {}
+        if self.errors:
+            return given
+        try:
+            spec = AutomationSpec.model_validate(self._to_file(given))
+        except ValidationError as error:
+            self._tell(error)
+            return given
+        self.columns = read_columns(spec)
+        return given
+
+    def _to_file(self, given: dict[str, Any]) -> dict[str, Any]:
+        trigger = given.get("trigger") or Automation.Trigger.MANUAL
+        told: dict[str, Any] = {
+            "title": given["title"],
+            "prompt": given["prompt"],
+            "trigger": trigger,
+            "overlap": given.get("overlap") or "skip",
+            "catchUp": given.get("catch_up") or "last",
+            "writeEnabled": given["write_enabled"],
+            "confirm": "wait" if given["wait_for_person"] else None,
+            "scope": given["partition"],
+            "retries": given.get("retries") or 0,
+            "delivery": self._with_secrets("delivery", given.get("delivery")),
+            "failureAlert": self._with_secrets("failure_alert", given.get("failure_alert")),
+        }
+        if trigger == Automation.Trigger.CRON:
+            told |= {"schedule": given["schedule"], "timezone": given["timezone"] or None}
+        if trigger == Automation.Trigger.WEBHOOK:
+            told |= {"mode": given.get("mode") or "sync", "webhookAuth": self._auth(given)}
+        return told
+
+    def _auth(self, given: dict[str, Any]) -> dict[str, Any] | None:
+        if not given.get("auth_type"):
+            return None
+        stored = self.row.webhook_secret if self.row is not None else None
+        secret = given["auth_secret"] or (stored.open() if stored is not None else "")
+        if not secret:
+            self.add_error("auth_secret", "Give the secret that the sender signs with.")
+        known = (self.row.webhook_auth if self.row is not None else None) or {}
+        told = {
+            "type": given["auth_type"],
+            "secret": secret,
+            "header": given["auth_header"] or None,
+            "prefix": given["auth_prefix"] or None,
+            "tolerance": known.get("tolerance"),
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
+    def _with_secrets(self, name: str, block: Any) -> Any:
+        """Put back what was taken out of targets that are still of the same type."""
+        if not isinstance(block, dict) or self.row is None or self.row.target_secrets is None:
+            return block or None
+        stored = json.loads(self.row.target_secrets.open())
+        before = (getattr(self.row, name) or {}).get("targets", [])
+        targets = block.get("targets")
+        if not isinstance(targets, list):
+            return block
+        whole = []
+        for place, target in enumerate(targets):
+            same = place < len(before) and isinstance(target, dict)
+            same = same and target.get("type") == before[place].get("type")
+            hidden = stored.get(f"{name}.{place}", {}) if same else {}
+            whole.append({**hidden, **target} if isinstance(target, dict) else target)
+        return {**block, "targets": whole}
+
+    def _tell(self, error: ValidationError) -> None:
+        for each in error.errors(include_url=False, include_input=False):
+            key = str(each["loc"][0]) if each["loc"] else ""
+            field = FIELDS.get(key, key)
+            path = ".".join(str(part) for part in each["loc"][1:])
+            text = each["msg"].removeprefix("Value error, ")
+            text = f"{path}: {text}" if path else text
+            self.add_error(field if field in self.fields else None, text)
+
+
+class NewAutomationForm(AutomationForm):
+    """The same, with what only a new one is asked."""
+
+    name = forms.CharField(
+        max_length=200, widget=_text(), help_text="Part of its address: letters, digits, - and _."
+    )
+    field_order = ("agent", "name", "title")
+
+    def __init__(self, data: Any = None, *, agents: list[str]) -> None:
+        super().__init__(data)
+        choices = [(agent, agent) for agent in agents]
+        self.fields["agent"] = _choice("Agent", choices)
+        self.order_fields(self.field_order)
+
+    def clean_name(self) -> str:
+        """Only what an address may hold."""
+        name = str(self.cleaned_data["name"])
+        if not NAME.fullmatch(name):
+            raise forms.ValidationError("Use letters, digits, - and _, beginning with a letter.")
+        return name
+
+
+def read_initial(row: Automation) -> dict[str, Any]:
+    """The fields as the row stands, without secrets."""
+    auth = row.webhook_auth or {}
+    return {
+        **{name: getattr(row, name) for name in SHOWN},
+        "auth_type": auth.get("type", ""),
+        "auth_header": auth.get("header", ""),
+        "auth_prefix": auth.get("prefix", ""),
+    }

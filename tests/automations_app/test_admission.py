@@ -1,0 +1,60 @@
+"""Webhooks that are stored together: each once, and none suffers from another."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentsite.host.errors import Refusal
+from automations_app.admission import Admitted, Again, Arrived, Genuine, store
+from automations_app.models import Automation, AutomationRun, InboundDelivery
+from tests.requirements import requirement
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def genuine(automation: Automation, sender_id: str | None, note: str = "", n: int = 0) -> Genuine:
+    """One whose sender was believed; its body is its number."""
+    headers = {"content-type": "application/json", "x-note": note}
+    arrived = Arrived("desk", automation.name, "/webhooks/hook", headers, b"%d" % n, True)
+    return Genuine(automation, arrived, sender_id, n, is_async=True)
+
+
+@pytest.fixture
+def hook() -> Automation:
+    return Automation.objects.create(agent="desk", name="hook", prompt="Go.", trigger="webhook")
+
+
+@requirement("automations.webhook-once", "automations.webhook-durable")
+def test_a_load_stores_each_delivery_once_with_its_run(hook: Automation) -> None:
+    other = Automation.objects.create(agent="desk", name="other", prompt="Go.", partition="acme")
+    load = [
+        genuine(hook, "m1", n=1), genuine(hook, None, n=2), genuine(hook, "m1", n=3),
+        genuine(other, "m1", n=4), genuine(hook, None, n=5), genuine(hook, "m0", n=6),
+    ]  # fmt: skip
+    told = store(load)
+    again = [place for place, one in enumerate(told) if isinstance(one, Admitted) and one.again]
+    assert again in ([0], [2])  # one of the two that are the same
+    assert told[again[0]] == Admitted(again=Again(hook.pk, "m1"))
+    stored = [one for place, one in enumerate(told) if place not in again]
+    assert all(isinstance(one, Admitted) and one.inbound_id and one.answer for one in stored)
+    for row in InboundDelivery.objects.all():  # each run has the payload of its own delivery
+        (run,) = row.runs.all()
+        assert run.event == bytes(row.body).decode()
+        assert (run.automation_id, run.scope_id) == (row.automation_id, row.scope_id)
+        assert run.claimed_until is not None
+    assert AutomationRun.objects.filter(scope_id="acme").get().automation_id == other.pk
+    assert {one.again for one in store(load) if isinstance(one, Admitted)} == {
+        Again(hook.pk, "m1"), Again(hook.pk, "m0"), Again(other.pk, "m1"), None,
+    }  # fmt: skip
+    assert (InboundDelivery.objects.count(), AutomationRun.objects.count()) == (7, 7)
+
+
+@requirement("automations.webhook-durable")
+def test_what_cannot_be_stored_costs_no_other(hook: Automation) -> None:
+    gone = Automation(pk=hook.pk + 1_000, agent="desk", name="gone")  # deleted at this moment
+    bad, lost = genuine(hook, "m2", "a\0b"), genuine(gone, "m3")
+    told = store([genuine(hook, "m1"), bad, lost, genuine(hook, "m4")])
+    assert [isinstance(one, Admitted) for one in told] == [True, False, False, True]
+    assert [one.status for one in told if isinstance(one, Refusal)] == [400, 404]
+    assert set(InboundDelivery.objects.values_list("sender_id", flat=True)) == {"m1", "m4"}
+    assert AutomationRun.objects.count() == 2

@@ -1,0 +1,100 @@
+"""What is kept of automations, and what goes when its time is over."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.db.models import F
+
+from automations_app import history
+from automations_app.due import claim_due, find_due
+from automations_app.models import (
+    Automation,
+    AutomationRun,
+    Delivery,
+    InboundDelivery,
+    Occurrence,
+)
+from tests.requirements import requirement
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DAY = dt.timedelta(days=1)
+NOW = dt.datetime(2026, 11, 30, 12, 30, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def reports() -> Automation:
+    """Due each noon, for five days."""
+    return Automation.objects.create(
+        agent="desk", name="reports", prompt="Go.", trigger="cron", schedule="0 12 * * *",
+        overlap="allow", catch_up="all", timezone="UTC", armed_since=NOW - 5 * DAY,
+    )  # fmt: skip
+
+
+def add(automation: Automation, name: str, **columns: Any) -> AutomationRun:
+    """A run by hand that has ended."""
+    given = {"status": "success", "ended_at": NOW, "run_id": name, **columns}
+    return AutomationRun.objects.create(id=name, automation=automation, cause="manual", **given)
+
+
+def age(days: float) -> None:
+    """Let everything be so much older."""
+    past = dt.timedelta(days=days)
+    AutomationRun.objects.update(created_at=F("created_at") - past, ended_at=F("ended_at") - past)
+    InboundDelivery.objects.update(received_at=F("received_at") - past)
+    Occurrence.objects.update(claimed_at=F("claimed_at") - past)
+
+
+def kept() -> set[str]:
+    return set(AutomationRun.objects.values_list("pk", flat=True))
+
+
+@requirement("automations.retention")
+def test_what_has_ended_goes_and_what_is_to_happen_stays(reports: Automation) -> None:
+    inbound = [
+        InboundDelivery.objects.create(automation=reports, sender_id=f"m{n}", body=b"{}")
+        for n in range(5)
+    ]
+    for number in range(3):
+        add(reports, f"ended{number}", inbound=inbound[number])
+    AutomationRun.objects.filter(pk="ended1").update(retry_of="ended0")
+    delivered, waits = add(reports, "delivered"), add(reports, "waits")
+    for run, status in ((delivered, "delivered"), (delivered, "dead"), (waits, "pending")):
+        Delivery.objects.create(
+            id=f"msg_{status}", automation_run=run, status=status, target_type="webhook",
+            target_index=len(status), payload={},
+        )  # fmt: skip
+    for status in AutomationRun.OPEN:
+        add(reports, status, status=status, ended_at=None, inbound=inbound[3])
+    age(100)
+    young = add(
+        reports, "young", inbound=InboundDelivery.objects.create(automation=reports, body=b"")
+    )
+    add(reports, "newest", ended_at=young.ended_at)
+    assert history.forget(90 * DAY, step=2) == 4 + 4
+    assert kept() == {"waits", "queued", "running", "waiting", "young", "newest"}
+    assert [row.pk for row in Delivery.objects.all()] == ["msg_pending"]
+    assert InboundDelivery.objects.count() == 2
+    age(100)
+    AutomationRun.objects.update(status="success", ended_at=NOW - 100 * DAY)
+    Delivery.objects.update(status="dead")
+    history.forget(90 * DAY)
+    assert kept() == {"newest"}  # which lists tell of
+
+
+@requirement("automations.retention")
+def test_no_due_time_comes_again_when_its_row_is_gone(reports: Automation) -> None:
+    claim_due(reports.pk, NOW, "a test")
+    assert Occurrence.objects.count() == 5
+    AutomationRun.objects.update(status="success", ended_at=NOW)
+    Occurrence.objects.update(due_at=F("due_at") - 100 * DAY)
+    Automation.objects.update(armed_since=F("armed_since") - 100 * DAY)
+    age(100)
+    later = NOW - 100 * DAY
+    assert find_due(later) == []
+    history.forget(90 * DAY)
+    assert Occurrence.objects.count() == 1
+    assert find_due(later) == []
+    assert claim_due(reports.pk, later, "a test") == []
