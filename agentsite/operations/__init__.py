@@ -1,0 +1,1 @@
+"""What operators watch and decide: rows beside conversations, memory and stores."""

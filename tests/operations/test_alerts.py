@@ -1,0 +1,89 @@
+"""Alerts: told once, told again when it comes back, each with the way to what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from agentsite.bus.models import BusEvent
+from agentsite.operations.alerts import (
+    failing_automation,
+    poisoned_run,
+    raise_again,
+    raise_once,
+    refused_credentials,
+)
+from agentsite.operations.models import Alert
+from agentsite.rows.tenancy import acting_for_all
+from automations_app.models import AutomationRun
+from automations_app.outcomes import Ended, settle
+from sessions_app.models import Run
+from tests.operations.staff_rows import ROWS
+from tests.requirements import requirement
+
+pytestmark = pytest.mark.django_db
+
+
+def refused() -> Alert:
+    return refused_credentials("desk", "openai/gpt", "That key opens nothing.")
+
+
+@requirement("admin.alerts")
+def test_what_lasts_is_told_once_and_again_when_it_comes_back() -> None:
+    assert raise_again(refused()) == 1
+    assert raise_again(refused()) == 0
+    assert BusEvent.objects.filter(type="alert_raised", audience="staff").count() == 1
+    Alert.objects.update(closed_at=timezone.now(), once="openai, an hour ago")
+    assert raise_again(refused()) == 1
+    assert raise_once(poisoned_run("run_1", "desk", "acme")) == 1
+    assert raise_once(poisoned_run("run_1", "desk", "acme")) == 0
+
+
+def of_run() -> Alert:
+    run = ROWS[Run]()
+    assert isinstance(run, Run)
+    return poisoned_run(run.pk, run.agent, run.scope_id)
+
+
+def of_automation() -> Alert:
+    run = ROWS[AutomationRun]()
+    assert isinstance(run, AutomationRun)
+    return failing_automation(run.automation_id, "desk", "nightly", run.pk, 3)
+
+
+@requirement("admin.alerts")
+@pytest.mark.parametrize("make", [refused, of_run, of_automation])
+def test_each_leads_to_what_it_is_about(make: Callable[[], Alert]) -> None:
+    raise_once(make())
+    alert = Alert.objects.get()
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("ada"))
+    page = staff.get(reverse("admin:operations_alert_change", args=[alert.pk]))
+    text = page.content.decode()
+    assert alert.title in text
+    (link,) = [part.split('"')[0] for part in text.split('<a class="ag-link" href="')[1:]]
+    assert staff.get(link.replace("&amp;", "&")).status_code == 200
+    first = staff.get("/admin/").content.decode()
+    assert "Open alerts" in first and alert.title[:60] in first
+
+
+@requirement("admin.alerts")
+def test_an_automation_that_fails_three_times_in_a_row_is_told_of_once() -> None:
+    run = ROWS[AutomationRun]()
+    assert isinstance(run, AutomationRun)
+    automation = run.automation
+    for number in range(5):
+        failed = AutomationRun.objects.create(
+            id=f"arun_f{number}", automation=automation, cause="cron", status="running"
+        )
+        told = Ended(failed.pk, automation.agent, automation.name, "", success=False, error="No.")
+        with acting_for_all("a run has ended"):
+            settle(told)
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.details["failures"]) == ("automation", 3)
+    assert alert.details["automationRun"] == "arun_f2"
