@@ -16,7 +16,8 @@ from agentsite.embedded.problems import OTHER_WAYS, EmbeddedError, explain_failu
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "100",
+    # Room for many processes with a pool each; an idle slot costs a few kilobytes.
+    "max_connections": "300",
     "shared_buffers": "128MB",
     "max_wal_size": "512MB",
     # Answers were shown to somebody: what is committed is on the disk.

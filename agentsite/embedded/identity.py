@@ -82,12 +82,24 @@ def reach_binaries(binaries: Binaries, identity: Identity, home: Path) -> Binari
     """Programs the server's user can start: these, or a copy in its own folder."""
     if identity.uid is None or can_enter(binaries.folder / "postgres", identity):
         return binaries
+    return copy_binaries(binaries, home)
+
+
+def copy_binaries(binaries: Binaries, home: Path) -> Binaries:
+    """The same programs in `home`, copied once, with all that they need to start."""
+    installed = binaries.folder.parent
+    package = installed.parent
+    # A wheel keeps the libraries that its programs need beside the package, and they look there.
+    libraries = package.with_name(f"{package.name}.libs")
     copy = home / f"postgresql-{binaries.version}"
-    if not (copy / "complete").exists():
+    copied = copy / package.name / installed.name
+    if not (copied / "complete").exists():
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(binaries.folder.parent, copy, symlinks=True)
-        (copy / "complete").touch()
-    return Binaries(copy / "bin", binaries.version)
+        shutil.copytree(installed, copied, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+        (copied / "complete").touch()
+    return Binaries(copied / "bin", binaries.version)
 
 
 def prepare_folder(folder: Path, identity: Identity) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -16,9 +17,14 @@ KILL_AFTER = 1.5
 
 
 class Child:
-    """One program: its command line, the descriptors it inherits, and how often it failed."""
+    """One program: its command line, the descriptors it inherits, and how often it failed.
 
-    def __init__(self, name: str, command: Sequence[str], descriptors: Sequence[int] = ()) -> None:
+    A `late` one is started when all others are ready, so that it takes nothing from their start.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], descriptors: Sequence[int] = (), late: bool = False
+    ) -> None:
         self.name = name
         self.command = list(command)
         self.descriptors = list(descriptors)
@@ -26,7 +32,8 @@ class Child:
         self.ready = False
         self.failures = 0
         self.began = 0.0
-        self.due = 0.0
+        self.late = late
+        self.due = math.inf if late else 0.0
         self._signs, self._given = -1, -1
 
     def start(self) -> None:
@@ -68,6 +75,8 @@ class Child:
         return wait
 
 
-def command_child(name: str, root: Path, *args: str, descriptors: Sequence[int] = ()) -> Child:
+def command_child(
+    name: str, root: Path, *args: str, descriptors: Sequence[int] = (), late: bool = False
+) -> Child:
     """A child that runs one of our commands with this interpreter."""
-    return Child(name, [sys.executable, str(root / "manage.py"), *args], descriptors)
+    return Child(name, [sys.executable, str(root / "manage.py"), *args], descriptors, late)

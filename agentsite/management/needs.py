@@ -5,6 +5,7 @@ Law: what is missing is named with the command that installs it; nothing is skip
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -27,7 +28,11 @@ def system_needs() -> list[Need]:
     return [
         Need("git", "the house rules list the project's files", "git", _program("git")),
         Need("Chromium", "the chat page is tried in a browser", "chromium", _browser),
+        Need(
+            "libatomic", "the browser's driver links it", "libatomic1", _library("libatomic.so.1")
+        ),
         Need("bubblewrap", "the sandbox is tried for real", "bubblewrap", _program("bwrap")),
+        Need("Redis", "tasks go over it as well", "redis-server", _program("redis-server")),
         Need("PostgreSQL", "an external server is tried", "postgresql", _postgres),
     ]
 
@@ -67,6 +72,17 @@ def find_browser() -> str | None:
 
 def _program(name: str) -> Callable[[], bool]:
     return lambda: shutil.which(name) is not None
+
+
+def _library(name: str) -> Callable[[], bool]:
+    def is_there() -> bool:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            return False
+        return True
+
+    return is_there
 
 
 def _browser() -> bool:

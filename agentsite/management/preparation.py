@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from agentsite.embedded.binaries import OLDEST_MAJOR
+from agentsite.jobs.queue import QueueError, install_queue
 from agentsite.signin.models import SignInLink
 
 MIGRATION_LOCK = 0x61676E74
@@ -49,6 +50,14 @@ def apply_migrations() -> int:
         if missing:
             call_command("migrate", interactive=False, verbosity=0)
     return missing
+
+
+def make_queue() -> None:
+    """Make the queue of background work, where it is in the database. Raises CommandError."""
+    try:
+        install_queue()
+    except QueueError as problem:
+        raise CommandError(str(problem)) from None
 
 
 def first_sign_in() -> str | None:

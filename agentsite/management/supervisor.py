@@ -7,6 +7,7 @@ replaces them one after another, except in a terminal, where it means that the t
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -20,7 +21,8 @@ from agentsite.management.renewal import Renewal
 
 
 class Supervisor:
-    """Runs children until a signal says stop; `on_ready` is called when all are ready."""
+    """Runs children until a signal says stop; `on_ready` is called when all but the late ones are
+    ready, and then those are started."""
 
     def __init__(
         self, children: Sequence[Child], on_ready: Callable[[], None], say: Callable[[str], object]
@@ -45,8 +47,6 @@ class Supervisor:
             signal.signal(number, self._note)
         if sys.stdin is None or not sys.stdin.isatty():
             signal.signal(signal.SIGHUP, self._note_renewal)
-        for child in self.children:
-            child.start()
         while not self.asked:
             self._listen(wake)
             if not self._care():
@@ -64,9 +64,11 @@ class Supervisor:
         """Stop the children, last started first; kill what does not end in time."""
         asked_before = len(self.asked)
         living = [c.process for c in reversed(self.children) if c.process is not None]
+        starting = [c.process for c in self.children if not c.ready]
         living += self._renewal.processes() if self._renewal is not None else []
         for process in living:
-            process.send_signal(how)
+            # Python that still loads would tell of a Ctrl-C at length.
+            process.send_signal(signal.SIGTERM if process in starting else how)
         until = time.monotonic() + grace + KILL_AFTER
         for process in living:
             while process.poll() is None:
@@ -97,7 +99,7 @@ class Supervisor:
     def _listen(self, wake: int) -> None:
         """Wait for a signal, a sign of readiness, or the time of a restart."""
         cared = list(self.children)
-        waits = [child.due - time.monotonic() for child in cared if child.process is None]
+        waits = [c.due - time.monotonic() for c in cared if c.process is None and c.due < math.inf]
         if self._renewal is not None:
             cared += [self._renewal.fresh] if self._renewal.fresh is not None else []
             waits += [self._renewal.patience] if self._renewal.patience is not None else []
@@ -109,9 +111,11 @@ class Supervisor:
         for descriptor in heard:
             if descriptor in listening:
                 listening[descriptor].hear()
-        if not self._announced and all(child.ready for child in self.children):
+        if not self._announced and all(child.ready or child.late for child in self.children):
             self._announced = True
             self.on_ready()
+            for child in self.children:
+                child.due = 0.0
 
     def _care(self) -> bool:
         """Start what ended; False when a child ended before it was ever ready."""

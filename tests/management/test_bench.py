@@ -8,25 +8,44 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from agentsite.management.bench.fake import STAMP, Stamped
 from agentsite.management.bench.figures import Bar, Figures, quantile
-from agentsite.management.bench.report import BARS, FIRST, FLAT, IDLE, MEMORY, REAL_TIME, show
+from agentsite.management.bench.report import (
+    ADMIN,
+    BARS,
+    FIRST,
+    FLAT,
+    IDLE,
+    MEMORY,
+    REAL_TIME,
+    STORES,
+    WEBHOOKS,
+    show,
+)
+from tests.requirements import requirement
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+@requirement("automations.webhook-acceptance")
+@pytest.mark.timeout(400)
 def test_a_tiny_run_measures_everything(tmp_path: Path) -> None:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     ran = subprocess.run(
         [sys.executable, ROOT / "manage.py", "bench", "--quick", "--streams", "1", "2",
          "--seconds", "0.3"],
-        env={**kept, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=110,
+        env={**kept, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=380,
         check=True,
     )  # fmt: skip
-    for table in (FIRST, REAL_TIME, FLAT, MEMORY, IDLE, "fsync on", "synchronous_commit on"):
+    tables = (FIRST, REAL_TIME, FLAT, MEMORY, IDLE, STORES, WEBHOOKS, ADMIN)
+    for table in (*tables, "fsync on", "synchronous_commit on"):
         assert table in ran.stdout
     rows = [line.split() for line in ran.stdout.splitlines()]
     assert not [row for row in rows if "-" in row]
+    # Of 60 webhooks 48 are distinct and genuine, and none ran twice, never or forged.
+    assert [row[2:4] for row in rows if row[:2] == ["60", "webhooks"]] == [["48", "0"]]
     bars = [row for row in rows if row and row[-1] in {"holds", "MISSES"}]
     # Alone, one stream flat out, and the growth of memory: what so small a run can say.
     assert len(bars) == 3
@@ -49,7 +68,16 @@ def test_a_bar_holds_at_its_limit() -> None:
     assert Bar("t", "r", "c", 5).holds(5)
     assert not Bar("t", "r", "c", 5).holds(math.nan)
     assert Bar("t", "r", "c", 5, at_least=True).holds(5)
-    assert {bar.table for bar in BARS} == {FIRST, REAL_TIME, FLAT, MEMORY, IDLE}
+    assert {bar.table for bar in BARS} == {
+        FIRST,
+        REAL_TIME,
+        FLAT,
+        MEMORY,
+        IDLE,
+        STORES,
+        WEBHOOKS,
+        ADMIN,
+    }
 
 
 def test_a_quantile_is_a_value_that_was_seen() -> None:

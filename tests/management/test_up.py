@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.management.conftest import Up
-from tests.processes import all_gone
+from tests.processes import all_gone, within
 
 Start = Callable[..., Up]
 READY = "Ctrl-C stops it."
@@ -31,6 +31,12 @@ def ask(browser: OpenerDirector, address: str) -> tuple[int, str]:
             return refused.code, address
 
 
+def commands(running: Up) -> set[str]:
+    """The commands that its children run."""
+    children = psutil.Process(running.process.pid).children()
+    return {word for child in children for word in child.cmdline()}
+
+
 def test_first_start_ends_in_the_admin_and_ctrl_c_ends_all(up: Start, tmp_path: Path) -> None:
     running = up()
     said = running.wait_for(READY)
@@ -42,8 +48,9 @@ def test_first_start_ends_in_the_admin_and_ctrl_c_ends_all(up: Start, tmp_path: 
     assert ask(build_opener(HTTPCookieProcessor()), link[0])[0] == 410
     keys = tmp_path / "data" / "secrets.json"
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    assert within(30, lambda: {"worker", "beat"} <= commands(running))
     family = running.remember_family()
-    assert len(family) >= 4
+    assert len(family) >= 6
     assert running.interrupt() < 5
     assert all_gone(family, 0.5)
     again = up()
@@ -54,6 +61,7 @@ def test_first_start_ends_in_the_admin_and_ctrl_c_ends_all(up: Start, tmp_path: 
 def test_kill_of_the_parent_leaves_no_process_and_no_damage(up: Start) -> None:
     running = up()
     running.wait_for(READY)
+    assert within(30, lambda: {"worker", "beat"} <= commands(running))
     family = running.remember_family()
     running.process.send_signal(signal.SIGKILL)
     assert all_gone(family, 15)
@@ -87,7 +95,10 @@ def test_used_port_is_said(up: Start) -> None:
     ("environment", "sentences"),
     [
         ({"HOST": "0.0.0.0"}, ["AGENT_AUTH=none lets anybody in"]),
-        ({"AGENT_AUTH": "key"}, ["AGENT_AUTH=key is not supported yet"]),
+        ({"HOST": "0.0.0.0", "AGENT_AUTH": "key,none"}, ["AGENT_AUTH=key,none lets anybody in"]),
+        ({"AGENT_AUTH": "keys"}, ["AGENT_AUTH names keys"]),
+        ({"AGENT_SECRET_KEYS": "short"}, ["key 1 is no Fernet key"]),
+        ({"AGENT_AUTH": "jwt"}, ["needs AGENT_JWT_SECRET"]),
         (
             {"DB_POOL_SIZE": "many", "DEBUG": "maybe"},
             ["DB_POOL_SIZE must be a whole", "DEBUG must"],
@@ -125,7 +136,7 @@ def test_broken_agent_is_told_whole(up: Start, tmp_path: Path) -> None:
 def test_production_takes_its_secrets_from_the_environment(up: Start, tmp_path: Path) -> None:
     running = up(
         "--production", "--no-input",
-        SECRET_KEY="s" * 50, AGENT_SECRET_KEYS="k" * 44, ALLOWED_HOSTS="127.0.0.1",
+        SECRET_KEY="s" * 50, AGENT_SECRET_KEYS="k" * 43 + "=", ALLOWED_HOSTS="127.0.0.1",
         ANTHROPIC_API_KEY="not-a-key",
     )  # fmt: skip
     assert "/accounts/once/" not in running.wait_for(READY)

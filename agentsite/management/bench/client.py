@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from array import array
+from collections.abc import Mapping
 from typing import Self, cast
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ import msgspec
 
 from agentsite.management.bench.fake import STAMP
 
+NO_HEADERS: Mapping[str, str] = {}
 OF_SERVER = re.compile(rb'"delta":"([^"]+)"')
 OF_MODEL = re.compile(rb'"text":"([^"]+)"')
 
@@ -30,13 +32,12 @@ class Recorder:
         self.delays = array("d")
         """Milliseconds between the stamp of a delta and its arrival."""
 
-    def see(self, texts: list[bytes]) -> None:
-        """Note stamped texts that arrived just now; several deltas may have been joined."""
+    def see(self, stamps: bytes) -> None:
+        """Note whole stamps that arrived just now; several deltas may have been joined."""
         now = time.time_ns() // 1000
-        for text in texts:
-            self.characters += len(text)
-            for at in range(0, len(text), STAMP):
-                self.delays.append((now - int(text[at : at + STAMP])) / 1000)
+        self.characters += len(stamps)
+        for at in range(0, len(stamps), STAMP):
+            self.delays.append((now - int(stamps[at : at + STAMP])) / 1000)
 
 
 class Answer(msgspec.Struct):
@@ -68,6 +69,8 @@ class Line(asyncio.Protocol):
         self._find = pattern.findall
         self._recorder = recorder
         self._rest = b""
+        self._cut = b""
+        """The beginning of a stamp whose rest is still to come."""
         self._streams = False
         self._answer: Answer | None = None
         self._done: asyncio.Future[Answer] | None = None
@@ -84,21 +87,26 @@ class Line(asyncio.Protocol):
         )
         return line
 
-    async def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
+    ) -> Answer:
         """Send a request and wait for the end of its response. Raises ConnectionError."""
         self._done = asyncio.get_running_loop().create_future()
-        self.send(method, path, body)
+        self.send(method, path, body, headers)
         return await self._done
 
-    def send(self, method: str, path: str, body: bytes = b"") -> None:
+    def send(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = NO_HEADERS
+    ) -> None:
         """Send without waiting; what comes is recorded."""
         self._parser = httptools.HttpResponseParser(self)
-        self._rest = b""
+        self._rest = self._cut = b""
         self._answer = Answer(asked=time.perf_counter())
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._transport.write(
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n"
             "Content-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            f"{more}Content-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
 
@@ -138,8 +146,16 @@ class Line(asyncio.Protocol):
                 answer.first = time.perf_counter()
             for text in texts:
                 answer.characters += len(text)
-            if self._recorder is not None and self._recorder.on:
-                self._recorder.see(texts)
+            if self._recorder is not None:
+                self._note(b"".join(texts), self._recorder)
+
+    def _note(self, text: bytes, recorder: Recorder) -> None:
+        """Stamps may come cut: the server keeps back what could be the beginning of a secret."""
+        stamps = self._cut + text
+        end = len(stamps) - len(stamps) % STAMP
+        self._cut = stamps[end:]
+        if recorder.on:
+            recorder.see(stamps[:end])
 
     def on_message_complete(self) -> None:
         if self._answer is not None and self._done is not None:

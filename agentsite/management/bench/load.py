@@ -72,14 +72,16 @@ async def streaming(
     way: Way, count: int, plan: Plan, recorder: Recorder, ramp: float = RAMP
 ) -> AsyncIterator[list[asyncio.Task[Answer]]]:
     """Hold `count` streams open, started one after the other; on leaving, await their ends."""
-    lines = [await way.line(recorder) for _ in range(count)]
+    lines: list[Line] = []
     tasks: list[asyncio.Task[Answer]] = []
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
-        for place, line in enumerate(lines):
+        for place in range(count):
+            # Not earlier: a server closes connections over which nothing is asked for long.
+            lines.append(await way.line(recorder))
             await asyncio.sleep(began + place * ramp - loop.time())
-            tasks.append(asyncio.create_task(way.ask(line, plan)))
+            tasks.append(asyncio.create_task(way.ask(lines[-1], plan)))
         yield tasks
         await asyncio.gather(*tasks)
     finally:

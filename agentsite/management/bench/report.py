@@ -12,6 +12,9 @@ REAL_TIME = "Real time: 50 deltas a second and stream"
 FLAT = "Flat out: deltas as fast as the model sends them"
 MEMORY = "Memory of the web process, MB"
 IDLE = "Database connections, and another request (GET /sessions/{id}, ms) beside the streams"
+STORES = "Stores over REST, and the search of past sessions, ms"
+ADMIN = "Pages of the admin, ms (a signed-in operator, one page after the other)"
+WEBHOOKS = "Webhooks, 20 at a time, answered when stored (ms); a tenth sent twice, a tenth forged"
 
 BARS = (
     Bar(FIRST, "alone", "added p50", 5, "direct p50"),
@@ -27,6 +30,12 @@ BARS = (
     Bar(IDLE, "200 streams", "held", 0),
     Bar(IDLE, "500 idle streams", "held", 0),
     Bar(IDLE, "500 idle streams", "slower by ms", 5),
+    Bar(WEBHOOKS, "2,000 webhooks", "p95", 50),
+    Bar(WEBHOOKS, "2,000 webhooks", "wrong", 0),
+    Bar(STORES, "lists, 1,000,000 documents", "p95", 50),
+    Bar(STORES, "put, 1,000,000 documents", "p95", 5),
+    Bar(STORES, "search_sessions, 100,000 messages", "p95", 100),
+    Bar(ADMIN, "slowest page, 1,000,000 runs", "p95", 300),
 )
 
 

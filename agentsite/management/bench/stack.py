@@ -77,6 +77,18 @@ class Stack:
         command = [sys.executable, str(self._root / "manage.py"), "migrate", "--verbosity", "0"]
         subprocess.run(command, env=self._environment(), check=True)
 
+    def add_store(self, spec: dict[str, Any]) -> None:
+        """Give the agent a store; servers that are started later have it."""
+        folder = self._folder / "agent" / "stores"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{spec['name']}.json").write_bytes(msgspec.json.encode(spec))
+
+    def add_automation(self, name: str, file: dict[str, Any]) -> None:
+        """The same with an automation."""
+        folder = self._folder / "agent" / "automations"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.json").write_bytes(msgspec.json.encode(file))
+
     def start_server(self) -> None:
         """Start the web process, if there is none, and wait until it serves."""
         if self._server is not None:
@@ -108,12 +120,14 @@ class Stack:
         return {
             **{name: mine[name] for name in _KEPT if name in mine},
             "AGENT_ENV": "production",
+            "AGENT_AUTH": "none",
+            "HOST": "127.0.0.1",
             "ALLOWED_HOSTS": "127.0.0.1",
             "SECRET_KEY": Fernet.generate_key().decode(),
             "AGENT_SECRET_KEYS": Fernet.generate_key().decode(),
             "AGENTSITE_DATA_DIR": str(self._folder / "data"),
             "AGENT_DIR": str(self._folder / "agent"),
-            "LOG_LEVEL": "WARNING",
+            "LOG_LEVEL": "ERROR",
         }
 
 

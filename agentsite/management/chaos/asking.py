@@ -63,9 +63,8 @@ class Asking:
     async def _try_stream(self, body: dict[str, Any], key: str | None) -> Sent | Refused | None:
         headers = {"Idempotency-Key": key} if key else {}
         url = self._world.url(self._rng, "/chat/stream")
-        response = await asyncio.wait_for(
-            self._world.http.post(url, json=body, headers=headers), SILENT_SECONDS
-        )
+        async with asyncio.timeout(SILENT_SECONDS):
+            response = await self._world.http.post(url, json=body, headers=headers)
         if response.status != 200:
             return await self._read_refusal(response)
         splitter = Splitter()
@@ -73,7 +72,8 @@ class Asking:
             return Sent(response, body["sessionId"], splitter, [])
         frames: list[Frame] = []
         while not frames:
-            chunk = await asyncio.wait_for(response.content.readany(), SILENT_SECONDS)
+            async with asyncio.timeout(SILENT_SECONDS):
+                chunk = await response.content.readany()
             if not chunk:
                 return None
             frames = splitter.feed(chunk)
@@ -81,7 +81,8 @@ class Asking:
 
     async def _read_refusal(self, response: aiohttp.ClientResponse) -> Refused | None:
         try:
-            body = await asyncio.wait_for(response.json(content_type=None), SILENT_SECONDS)
+            async with asyncio.timeout(SILENT_SECONDS):
+                body = await response.json(content_type=None)
             refused = Refused(response.status, body["error"]["code"], body)
         except (ValueError, TypeError, KeyError):
             self._world.surprise(f"{response.status} without an error in JSON")
@@ -105,10 +106,9 @@ class Asking:
         else:
             headers["Last-Event-ID"] = str(recording.last)
         try:
-            response = await asyncio.wait_for(
-                self._world.http.get(self._world.url(self._rng, path), headers=headers),
-                SILENT_SECONDS,
-            )
+            async with asyncio.timeout(SILENT_SECONDS):
+                url = self._world.url(self._rng, path)
+                response = await self._world.http.get(url, headers=headers)
             if response.status != 200:
                 refused = await self._read_refusal(response)
                 if refused is not None:

@@ -81,6 +81,10 @@ def _to_event(frame: Frame, data: dict[str, Any]) -> e.AnyEvent:  # noqa: C901 -
         case "tool_call_result":
             ok = data["status"] == "success"
             return e.ToolEnded(data["id"], data["name"], ok, data["result"], data["duration_ms"])
+        case "subagent_event":
+            return e.SubagentReported(
+                data["agentId"], data["agent_name"], data["parent_tool_id"], data["event"]
+            )
         case "confirmation_required" | "ask_user" | "ask_choice":
             return _to_question(frame.name, data)
         case "approved":

@@ -71,6 +71,11 @@ def _judge_runs(facts: Facts, found: Findings) -> None:
             found.fault("history faults", f"{run} ended with {run.code}")
 
 
+def _in_short(status: str) -> str:
+    """A result as a sub-agent's events word it."""
+    return "success" if status == "ok" else "error"
+
+
 def _judge_calls(facts: Facts, found: Findings) -> None:
     starts: Counter[str] = Counter()
     results: dict[str, list[str]] = defaultdict(list)
@@ -81,9 +86,17 @@ def _judge_calls(facts: Facts, found: Findings) -> None:
                 starts[event.id] += 1
             if isinstance(event, e.ToolEnded):
                 results[event.id].append(event.status)
+            if isinstance(event, e.SubagentReported):
+                told = event.event
+                starts[told.get("id", "")] += told["type"] == "tool_call_start"
+                if told["type"] == "tool_call_result":
+                    results[told["id"]].append(told["status"])
     for call in facts.calls.values():
         if call.status not in SETTLED:
             found.fault("history faults", f"{call} has no result")
-        elif starts[call.id] != 1 or results[call.id] != [call.status]:
-            told = f"{starts[call.id]} starts, results {results[call.id]}"
-            found.fault("history faults", f"{call}: the log shows {told}")
+        elif starts[call.id] != 1 or results[call.id] not in (
+            [call.status],
+            [_in_short(call.status)],
+        ):
+            shown = f"{starts[call.id]} starts, results {results[call.id]}"
+            found.fault("history faults", f"{call}: the log shows {shown}")

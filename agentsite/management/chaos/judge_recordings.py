@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from agentsite.engine.transcript import Transcript
+from agentsite.host.calls import CUT_MARK, SHOWN_CHARS
 from agentsite.management.chaos.facts import Log
 from agentsite.management.chaos.findings import Findings
 from agentsite.management.chaos.frames import Frame, to_entry
@@ -18,8 +19,8 @@ def judge_recording(
     recording: Recording, log: Log, detail: dict[str, Any], found: Findings
 ) -> None:
     """Compare one client's frames with the log and with the session as it is shown now."""
-    for _ in range(recording.stalls):
-        found.fault("stalled streams", f"a {recording.kind} of {recording.session_id}")
+    for stall in recording.stalls:
+        found.fault("stalled streams", f"a {recording.kind} of {recording.session_id}: {stall}")
     _judge_order(recording, found)
     _judge_content(recording, log, found)
     if recording.frames or recording.kind == "viewer":
@@ -92,17 +93,29 @@ def _event(raw: bytes) -> str:
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
     """A message without what the wire does not carry to a transcript."""
-    calls = [
-        {key: value for key, value in call.items() if key not in LABELS}
-        for call in message.get("toolCalls", [])
-    ]
-    return {**message, "toolCalls": calls}
+    return {**message, "toolCalls": [_plain_call(call) for call in message.get("toolCalls", [])]}
+
+
+def _plain_call(call: dict[str, Any]) -> dict[str, Any]:
+    plain = {key: value for key, value in call.items() if key not in LABELS}
+    if isinstance(plain.get("result"), str):  # whole in the session, cut in its event
+        plain["result"] = plain["result"].removesuffix(CUT_MARK)[:SHOWN_CHARS]
+    work = plain.get("subagent")
+    if isinstance(work, dict):
+        plain["subagent"] = {**work, "toolCalls": [_plain_call(c) for c in work["toolCalls"]]}
+    return plain
 
 
 def _differ(folded: Any, shown: Any) -> str:
-    if isinstance(folded, list) and isinstance(shown, list):
-        for place, (one, other) in enumerate(zip(folded, shown, strict=False)):
-            if one != other:
-                return f"[{place}] {one} is shown as {other}"
-        return f"{len(folded)} are shown as {len(shown)}"
-    return f"{folded!r} is shown as {shown!r}"
+    """Where two values first differ, as a path, and what stands there."""
+    if isinstance(folded, dict) and isinstance(shown, dict) and folded.keys() == shown.keys():
+        key = next(key for key in folded if folded[key] != shown[key])
+        return f".{key}{_differ(folded[key], shown[key])}"
+    if isinstance(folded, list) and isinstance(shown, list) and len(folded) == len(shown):
+        place = next(at for at, one in enumerate(folded) if one != shown[at])
+        return f"[{place}]{_differ(folded[place], shown[place])}"
+    if isinstance(folded, str) and isinstance(shown, str):
+        pairs = enumerate(zip(folded, shown, strict=False))
+        at = next((at for at, (one, other) in pairs if one != other), len(shown))
+        return f" from character {at}: {folded[at : at + 80]!r} is shown as {shown[at : at + 80]!r}"
+    return f": {str(folded)[:200]} is shown as {str(shown)[:200]}"

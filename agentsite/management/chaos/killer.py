@@ -97,7 +97,7 @@ class Killer:
         patience = self._world.options.grace + 30
         if not await self._wait_end(web, patience):
             self._world.surprise(f"{web.name} did not end within {patience} s of SIGTERM")
-            web.send(signal.SIGKILL)
+            web.send(signal.SIGABRT)  # it leaves in its log where it stood
             await self._wait_end(web, 10)
         elif web.process is not None and web.process.returncode != 0:
             self._world.surprise(f"{web.name} ended with {web.process.returncode} after SIGTERM")

@@ -58,4 +58,5 @@ class Options(msgspec.Struct, frozen=True):
             "SHUTDOWN_GRACE_SECONDS": str(self.grace),
             "KEEPALIVE_SECONDS": "1",
             "LOG_LEVEL": "INFO",
+            "PYTHONFAULTHANDLER": "1",
         }

@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
-from agentsite.management.chaos.agent import MAIN
+from agentsite.management.chaos.agent import MAIN, SIMPLE
 
 Answer = dict[str, Any]
 PLAIN = ("count", "count", "count_idempotent", "read", "slow_count")
+SIGN = "\\u0040"
+"""The sign of a directive, as JSON may spell it inside another."""
 OPTIONS = [{"label": "left"}, {"label": "right"}]
 
 
@@ -27,13 +29,13 @@ class Planner:
         self._said += 1
         token = f"{self._prefix}-{self._said}"
         answers = self._answers(token)
-        directive = msgspec.json.encode([{**answer, "model": MAIN} for answer in answers])
-        return token, f"[{token}] @@fake {directive.decode()}@@"
+        return token, f"[{token}] {_direct(answers, MAIN)}"
 
     def _answers(self, token: str) -> list[Answer]:
         rng = self._rng
         kind = rng.choices(
-            ("text", "tools", "turns", "confirm", "ask", "trouble"), (28, 22, 18, 14, 8, 10)
+            ("text", "tools", "turns", "confirm", "ask", "dispatch", "trouble"),
+            (24, 20, 16, 12, 6, 14, 8),
         )[0]
         match kind:
             case "text":
@@ -47,8 +49,26 @@ class Planner:
                 return [self._confirmed(token), self._text()]
             case "ask":
                 return [{"tools": [self._question()]}, self._text()]
+            case "dispatch":
+                count = rng.randint(1, 3)
+                return [{"tools": [self._dispatch(token, n) for n in range(count)]}, self._text()]
             case _:
                 return [self._calls(token, 0, 1), self._trouble()]
+
+    def _dispatch(self, token: str, place: int) -> Answer:
+        """A sub-agent with calls, questions and troubles of its own."""
+        rng = self._rng
+        own = f"{token}.s{place}"
+        turns: list[Answer] = [
+            self._calls(own, turn, rng.randint(1, 3)) for turn in range(rng.randint(0, 2))
+        ]
+        if rng.random() < 0.3:
+            turns.append(self._confirmed(f"{own}.c"))
+        turns.append(self._trouble() if rng.random() < 0.1 else self._text())
+        arguments: Answer = {"task": f"[{own}] {_direct(turns, SIMPLE)}"}
+        if rng.random() < 0.3:
+            arguments |= {"agent_name": "helper", "tools": [*PLAIN[1:], "confirmed_count"]}
+        return {"name": "dispatch", "arguments": arguments}
 
     def _text(self) -> Answer:
         rng = self._rng
@@ -91,6 +111,12 @@ class Planner:
 
     def _trouble(self) -> Answer:
         return self._rng.choice(TROUBLES)
+
+
+def _direct(answers: list[Answer], model: str) -> str:
+    """What tells the fake model its answers; one directive may hold another."""
+    directive = msgspec.json.encode([{**answer, "model": model} for answer in answers]).decode()
+    return f"@@fake {directive.replace('@@', SIGN * 2)}@@"
 
 
 DONE: Answer = {"deltas": 4}

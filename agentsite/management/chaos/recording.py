@@ -18,6 +18,8 @@ SILENT_SECONDS = 6.0
 """Without one byte: a live server says something every second."""
 IDLE_SECONDS = 8.0
 """Without one event: look whether there is one."""
+BEHIND_SECONDS = 4.0
+"""How long a stream that lives may keep back what is known to be in the log."""
 
 
 class Recording:
@@ -28,7 +30,8 @@ class Recording:
         self.start = start
         """It holds everything after this number; None until the first numbered frame."""
         self.frames: list[Frame] = []
-        self.stalls = 0
+        self.stalls: list[str] = []
+        """When, where and behind which number a stream kept something back."""
         self.connections = 0
 
     @property
@@ -66,6 +69,7 @@ class Reader:
         self._left = rng.randint(1, rng.choice((300, 3000, 30_000))) if rng.random() < 0.35 else -1
         self._slow = rng.random() < 0.08
         self._moved_at = time.monotonic()
+        self._behind_at: float | None = None
         recording.connections += 1
 
     async def read(self, see: Callable[[Frame], bool]) -> Ending:
@@ -80,7 +84,8 @@ class Reader:
     async def _read(self, see: Callable[[Frame], bool]) -> Ending:
         while True:
             try:
-                chunk = await asyncio.wait_for(self._response.content.readany(), SILENT_SECONDS)
+                async with asyncio.timeout(SILENT_SECONDS):
+                    chunk = await self._response.content.readany()
             except TimeoutError:
                 return "silent"
             if not chunk:
@@ -93,7 +98,8 @@ class Reader:
             if is_cut:
                 return "cut"
             if await self._is_stalled():
-                self._recording.stalls += 1
+                now, place = time.strftime("%H:%M:%S"), self._response.url.port
+                self._recording.stalls.append(f"{now}, {place}, after {self._recording.last}")
                 return "stalled"
             if self._slow:
                 await asyncio.sleep(self._rng.uniform(0.0, 0.3))
@@ -101,7 +107,7 @@ class Reader:
     def _take(self, chunk: bytes, see: Callable[[Frame], bool]) -> bool:
         wanted = False
         for frame in self._splitter.feed(chunk):
-            self._moved_at = time.monotonic()
+            self._moved_at, self._behind_at = time.monotonic(), None
             if frame.seq:
                 self._recording.add(frame)
             wanted = see(frame) or wanted
@@ -109,10 +115,12 @@ class Reader:
 
     async def _is_stalled(self) -> bool:
         """Whether this stream lives, but keeps back what is in the log for seconds."""
-        if time.monotonic() - self._moved_at < IDLE_SECONDS:
+        now = time.monotonic()
+        if now - self._moved_at < IDLE_SECONDS:
             return False
         if not await self._is_behind(self._recording, self._of_a_run):
-            self._moved_at = time.monotonic()
+            self._moved_at, self._behind_at = now, None
             return False
-        # It may be on its way: the next bytes, of a second of waiting, decide.
-        return time.monotonic() - self._moved_at > IDLE_SECONDS + 3
+        # The process may just have woken up: what it sends from now on decides.
+        self._behind_at = self._behind_at or now
+        return now - self._behind_at > BEHIND_SECONDS

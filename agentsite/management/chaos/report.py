@@ -7,7 +7,7 @@ from collections import Counter
 from agentsite.management.chaos.findings import KINDS, Findings
 from agentsite.management.chaos.web import Kill
 
-SHOWN = 5
+SHOWN = 20
 LONGEST = 600
 
 

@@ -17,6 +17,7 @@ import psycopg
 from cryptography.fernet import Fernet
 
 from agentsite.embedded import Attachment, attach
+from agentsite.management.chaos.nursery import Nursery
 from agentsite.management.chaos.options import Options
 from agentsite.management.chaos.web import START_WITHIN, Kill, Web
 from agentsite.manifest.env import read_environ
@@ -81,9 +82,10 @@ class Stage:
         env = self.environment()
         manage = [sys.executable, str(self.root / "manage.py")]
         subprocess.run([*manage, "migrate", "--verbosity", "0"], env=env, check=True)
+        nursery = Nursery(self.root, env)
+        self._stack.callback(nursery.close)
         for number in range(1, self.options.processes + 1):
-            log = self.folder / f"web-{number}.log"
-            self.webs.append(Web(number, [*manage, "serve"], env, log))
+            self.webs.append(Web(number, nursery, self.folder / f"web-{number}.log"))
             self._stack.callback(self.webs[-1].end)
             self.webs[-1].start()
         for web in self.webs:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -67,7 +68,7 @@ async def _storm(world: World, say: Callable[[str], object]) -> None:
         await Killer(world, _random(world.options, "killer")).rage()
         _, late = await asyncio.wait(people, timeout=TALK_SECONDS)
         if late:
-            world.surprise(f"{len(late)} conversations did not come to an end")
+            world.surprise(f"{len(late)} conversations did not come to an end: {tell_waiting()}")
         for task in late:
             task.cancel()
         for outcome in await asyncio.gather(*people, return_exceptions=True):
@@ -75,6 +76,21 @@ async def _storm(world: World, say: Callable[[str], object]) -> None:
                 world.surprise(f"a client broke: {outcome!r}")
     finally:
         telling.cancel()
+
+
+def tell_waiting() -> str:
+    """Where every task of this process waits: the innermost lines of our own."""
+    found: Counter[str] = Counter()
+    for task in asyncio.all_tasks():
+        waiting: Any = task.get_coro()
+        places = []
+        while waiting is not None:
+            frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "ag_frame", None)
+            if frame is not None:
+                places.append(f"{Path(frame.f_code.co_filename).stem}:{frame.f_lineno}")
+            waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+        found[" > ".join(places)] += 1
+    return "; ".join(f"{count} x {place}" for place, count in found.items())
 
 
 async def _live(world: World, number: int) -> None:

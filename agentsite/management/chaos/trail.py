@@ -1,6 +1,7 @@
 """Who wrote what, in order: triggers that note each write with the process that made it.
 
-Law: they change nothing. `application_name` names the life of the web process.
+Law: they change nothing, and write as the owner whoever acts. `application_name` names the life
+of the web process.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ CREATE TABLE chaos.trail (
     app text NOT NULL DEFAULT current_setting('application_name'),
     what text NOT NULL, run_id text, attempt int, owner text, call_id text, status text
 );
-CREATE FUNCTION chaos.note_run() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos.note_run() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos.trail (what, run_id, attempt, owner, status)
         VALUES ('run', NEW.id, NEW.attempt, NEW.owner, NEW.status);
     RETURN NULL;
 END $$;
-CREATE FUNCTION chaos.note_call() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos.note_call() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos.trail (what, run_id, attempt, call_id, status)
         VALUES ('call', NEW.run_id, NEW.attempt, NEW.id, NEW.status);
     RETURN NULL;
 END $$;
-CREATE FUNCTION chaos.note_append() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION chaos.note_append() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos.trail (what, run_id, attempt)
         VALUES (TG_ARGV[0], NEW.run_id, NEW.attempt);

@@ -9,11 +9,12 @@ import os
 import select
 import signal
 import socket
-import subprocess
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from agentsite.management.chaos.nursery import Life, Nursery
 
 START_WITHIN = 60.0
 Kind = Literal["kill", "pause", "term", "postgres"]
@@ -32,15 +33,15 @@ class Kill(msgspec.Struct):
 class Web:
     """One web process and its port, over all its lives."""
 
-    def __init__(self, number: int, command: list[str], env: dict[str, str], log: Path) -> None:
+    def __init__(self, number: int, nursery: Nursery, log: Path) -> None:
         self.number = number
         self.lives = 0
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = int(self.listening.getsockname()[1])
         self.up = False
         self.log = log
-        self._command, self._env = command, env
-        self.process: subprocess.Popen[bytes] | None = None
+        self._nursery = nursery
+        self.process: Life | None = None
         self._heard = -1
 
     @property
@@ -52,15 +53,10 @@ class Web:
         """Begin a new life; `wait_ready` tells when it serves."""
         self.lives += 1
         self._heard, told = os.pipe()
-        passed = (self.listening.fileno(), told)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self._command, "--socket", str(passed[0]), "--ready", str(told),
-                 "--parent", str(os.getpid())],
-                env={**self._env, "PGAPPNAME": self.name}, pass_fds=passed,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                process_group=0,  # Ctrl-C is for this process; the kernel wakes stopped orphans
-            )  # fmt: skip
+            self.process = self._nursery.begin(
+                self.name, self.listening.fileno(), told, log.fileno()
+            )
         os.close(told)
 
     def wait_ready(self, seconds: float) -> None:
@@ -78,7 +74,6 @@ class Web:
 
     def end(self) -> None:
         """End it for good, however it stands."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self.process is not None:
+            self.process.end()
         self.listening.close()

@@ -79,7 +79,7 @@ class World:
 
     def surprise(self, text: str) -> None:
         """Note what must not happen."""
-        self.surprises.append(text[:500])
+        self.surprises.append(text[:2000])
 
     async def is_behind(self, recording: Recording, of_a_run: bool) -> bool:
         """Whether a stream should have shown something by now, or have ended with its run."""

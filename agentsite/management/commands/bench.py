@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+from argparse import ArgumentTypeError
 from typing import Any
 
 import msgspec
@@ -15,13 +16,14 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from agentsite.management.bench import rest, streams
+from agentsite.management.bench import admin, rest, stores, streams, webhooks
 from agentsite.management.bench.figures import Figures
 from agentsite.management.bench.load import RAMP
-from agentsite.management.bench.report import show
+from agentsite.management.bench.report import ADMIN, STORES, show
+from agentsite.management.bench.rows import STORE
 from agentsite.management.bench.stack import Stack, running
 
-SUBJECTS = ("streams", "flat", "memory", "idle")
+SUBJECTS = ("streams", "flat", "memory", "idle", "stores", "webhooks", "admin")
 HOW = (
     "Everything runs on this machine and shares its {cores} cores: Postgres (fsync {fsync}, "
     "synchronous_commit {commit}), the fake model, one web process (anthropic adapter), and this "
@@ -41,6 +43,11 @@ class Sizes(msgspec.Struct, frozen=True):
     sessions: tuple[int, int] = (200, 2000)
     idle: int = 500
     flat_share: float = 1.0
+    documents: int = 1_000_000
+    messages: int = 100_000
+    made_runs: int = 1_000_000
+    made_events: int = 10_000_000
+    webhooks: int = 2_000
     afresh: bool = True
     """Each subject with a server of its own."""
 
@@ -53,21 +60,32 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to measure, and for how long."""
-        parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=SUBJECTS)
+        names = f"any of {', '.join(SUBJECTS)}; all without one"
+        parser.add_argument("subjects", nargs="*", type=subject, metavar="subject", help=names)
+        parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=())
         parser.add_argument("--streams", type=int, nargs="+", help="how many streams at once")
         parser.add_argument("--seconds", type=float, help="of each measurement (6)")
         parser.add_argument("--runs", type=int, help="the tables show their medians (3)")
+        parser.add_argument("--documents", type=int, help="in the store (1,000,000)")
+        parser.add_argument("--messages", type=int, help="in past sessions (100,000)")
+        parser.add_argument("--made-runs", type=int, help="behind the admin (1,000,000)")
+        parser.add_argument("--made-events", type=int, help="of those runs (10,000,000)")
+        parser.add_argument("--webhooks", type=int, help="sent (2,000)")
         parser.add_argument("--quick", action="store_true", help="a look: one run, small figures")
 
     def handle(self, *args: Any, **given: Any) -> None:
         """Measure all runs, then show the medians."""
-        sizes = Sizes(frozenset(given["only"]))
+        sizes = Sizes(frozenset((*given["subjects"], *given["only"])) or frozenset(SUBJECTS))
         if given["quick"]:
             sizes = msgspec.structs.replace(
                 sizes, streams=(1, 10), seconds=1.0, runs=1, sessions=(20, 60), idle=50,
-                flat_share=0.05, afresh=False,
+                flat_share=0.05, afresh=False, documents=2_000, messages=1_000,
+                made_runs=400, made_events=4_000, webhooks=60,
             )  # fmt: skip
-        chosen = {name: given[name] for name in ("seconds", "runs") if given[name] is not None}
+        options = (
+            "seconds", "runs", "documents", "messages", "webhooks", "made_runs", "made_events",
+        )  # fmt: skip
+        chosen = {name: given[name] for name in options if given[name] is not None}
         if given["streams"]:
             chosen["streams"] = tuple(given["streams"])
         sizes = msgspec.structs.replace(sizes, **chosen)
@@ -77,12 +95,27 @@ class Command(BaseCommand):
         figures = Figures()
         with running(settings.ROOT) as stack:
             self.stdout.write(describe(stack) + "\n")
+            if not sizes.afresh:
+                furnish(stack)
             for number in range(sizes.runs):
                 self.stdout.write(f"run {number + 1} of {sizes.runs}")
                 self.stdout.flush()
                 measure(stack, figures, sizes)
                 gc.collect()
         self.stdout.write("\n" + show(figures))
+
+
+def subject(name: str) -> str:
+    """One of the subjects."""
+    if name not in SUBJECTS:
+        raise ArgumentTypeError(f"{name!r} is none of {', '.join(SUBJECTS)}")
+    return name
+
+
+def furnish(stack: Stack) -> None:
+    """Give the agent what any subject needs, so that one server serves all of them."""
+    stack.add_store(STORE)
+    stack.add_automation(webhooks.NAME, webhooks.FILE)
 
 
 def measure(stack: Stack, figures: Figures, sizes: Sizes) -> None:
@@ -121,11 +154,39 @@ async def measure_idle(stack: Stack, figures: Figures, sizes: Sizes) -> None:
     await rest.measure_idle(stack, figures, sizes.idle, sizes.seconds)
 
 
+async def measure_stores(stack: Stack, figures: Figures, sizes: Sizes) -> None:
+    """A large store and many past sessions; they are filled once."""
+    if STORES not in figures.tables():
+        if sizes.afresh:
+            stack.stop_server()
+            stack.add_store(STORE)
+            stack.start_server()
+        await stores.measure_stores(stack, figures, sizes.documents, sizes.messages)
+
+
+async def measure_admin(stack: Stack, figures: Figures, sizes: Sizes) -> None:
+    """Every page of the admin that shows runs, with many of them behind it; made once."""
+    if ADMIN not in figures.tables():
+        await admin.measure_pages(stack, figures, sizes.made_runs, sizes.made_events)
+
+
+async def measure_webhooks(stack: Stack, figures: Figures, sizes: Sizes) -> None:
+    """Signed webhooks that are answered when they are stored."""
+    if sizes.afresh:
+        stack.stop_server()
+        stack.add_automation(webhooks.NAME, webhooks.FILE)
+        stack.start_server()
+    await webhooks.measure_webhooks(stack, figures, sizes.webhooks)
+
+
 MEASURES = {
     "streams": measure_streams,
     "flat": measure_flat,
     "memory": measure_memory,
     "idle": measure_idle,
+    "stores": measure_stores,
+    "admin": measure_admin,
+    "webhooks": measure_webhooks,
 }
 
 

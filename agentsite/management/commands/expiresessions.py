@@ -4,11 +4,14 @@ time to live, once.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from agentsite.bus.reading import purge
+from agentsite.operations.budgets import forget_lost
 from sessions_app.expiry import age_sessions
 from sessions_app.keys import forget_old_keys
 from stores_app.expiry import forget_receipts, purge_documents
@@ -29,5 +32,10 @@ class Command(BaseCommand):
             f"{aged.idle} became idle, {aged.expired} expired, the content of {aged.purged} deleted"
         )
         forget_receipts()
+        forget_lost()
         keys = forget_old_keys()
-        self.stdout.write(f"{purge_documents()} expired documents, {keys} idempotency keys deleted")
+        events = purge(dt.timedelta(hours=settings.BUS_RETENTION_HOURS))
+        self.stdout.write(
+            f"{purge_documents()} expired documents, {keys} idempotency keys,"
+            f" {events} events of the bus deleted"
+        )

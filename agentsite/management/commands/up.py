@@ -6,26 +6,39 @@ import contextlib
 import errno
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentsite.embedded import EmbeddedError, attach
+from agentsite.jobs.queue import in_database
+from agentsite.jobs.transport import MOST_CONNECTIONS as QUEUE_CONNECTIONS
 from agentsite.management.children import command_child
-from agentsite.management.preparation import apply_migrations, check_server, first_sign_in
+from agentsite.management.preparation import (
+    apply_migrations,
+    check_server,
+    first_sign_in,
+    make_queue,
+)
 from agentsite.management.serve import GRACE_IN_TERMINAL
 from agentsite.management.supervisor import Supervisor
 from agentsite.rows.units import close_pools
+from agentsite.telemetry.metrics import shared_folder
 
-MOST_CONNECTIONS = 90
-"""Of the embedded database's hundred, for the web processes; the rest is for people."""
+MOST_CONNECTIONS = 97
+"""Of the embedded database's hundred, for the processes here and the successor of one of them."""
+BEAT_CONNECTIONS = 2
+"""One for rows, one that holds the lock of the leader."""
 
 
 class Command(BaseCommand):
     """Prepares everything and supervises the processes that serve."""
 
     help = "Prepare the database and start the server; Ctrl-C stops it."
+    # All but that of the addresses, for which everything that serves would be imported here.
+    requires_system_checks = ("admin", "agent", "files", "models", "security", "templates")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Options; `bootstrap` has already put the first three into the environment."""
@@ -34,14 +47,23 @@ class Command(BaseCommand):
         parser.add_argument("--port", help="the port to listen on, instead of PORT")
         parser.add_argument("--web", type=int, default=1, help="how many web processes (1)")
         parser.add_argument(
+            "--no-worker", action="store_true",
+            help="leave out the worker and beat: celery -A agentsite.celery runs them elsewhere",
+        )  # fmt: skip
+        parser.add_argument("--no-beat", action="store_true", help="leave out beat, the scheduler")
+        parser.add_argument(
             "--no-input", action="store_true", help="for service managers: print no sign-in link"
         )
 
-    def handle(self, *args: Any, no_input: bool, web: int, **options: Any) -> None:
+    def handle(
+        self, *args: Any, no_input: bool, web: int, no_worker: bool, no_beat: bool, **options: Any
+    ) -> None:
         """Run until a signal; exit code 1 when it could not start."""
-        check_count(web)
+        background = [] if no_worker else ["worker"] if no_beat else ["worker", "beat"]
+        check_count(web, background)
         listening = listen(settings.HOST, settings.PORT)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(shared_folder(settings.DATA_DIR / "metrics" / str(settings.PORT)))
             if settings.EMBEDDED:
                 stack.callback(self._hold_database().release)
             token = self._prepare(sign_in=not no_input)
@@ -53,6 +75,7 @@ class Command(BaseCommand):
                 )
                 for number in range(1, web + 1)
             ]  # fmt: skip
+            children += [command_child(name, settings.ROOT, name, late=True) for name in background]
             supervisor = Supervisor(children, lambda: self._announce(token), self.stderr.write)
             code = supervisor.run(settings.SHUTDOWN_GRACE_SECONDS, GRACE_IN_TERMINAL)
         if code:
@@ -69,6 +92,7 @@ class Command(BaseCommand):
         check_server()
         try:
             apply_migrations()
+            make_queue()
             return first_sign_in() if sign_in else None
         finally:
             close_pools()
@@ -82,7 +106,7 @@ class Command(BaseCommand):
             lines.append(
                 f"  Sign in   {site}/accounts/once/{token}   (works once, within the hour)"
             )
-        if settings.AGENT_AUTH == "none":
+        if "none" in settings.AGENT_AUTH:
             lines.append(
                 f"  Callers are not checked (AGENT_AUTH=none): only {settings.HOST} is served."
             )
@@ -90,16 +114,22 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def check_count(web: int) -> None:
+def check_count(web: int, background: Sequence[str]) -> None:
     """Raises CommandError for a number of web processes that cannot work."""
     if web < 1:
         raise CommandError("--web takes a number of processes, 1 or more.")
     each = settings.DB_POOL_SIZE + 1  # the last one listens
-    if settings.EMBEDDED and web * each > MOST_CONNECTIONS:
+    queue = QUEUE_CONNECTIONS if in_database() else 0
+    others = {"worker": each + queue, "beat": BEAT_CONNECTIONS + queue}
+    beside = sum(others[name] for name in background)
+    # While all are renewed, there is one more of the kind that is just exchanged.
+    beside += max(each, *(others[name] for name in background)) if background else each
+    if settings.EMBEDDED and web * each + beside > MOST_CONNECTIONS:
         raise CommandError(
-            f"{web} web processes would need {web * each} connections, and the embedded database "
-            f"has {MOST_CONNECTIONS} for them. Start at most {MOST_CONNECTIONS // each}, lower "
-            "DB_POOL_SIZE, or set DATABASE_URL to a PostgreSQL server of your own."
+            f"{web} web processes would need {web * each} connections, what goes beside them"
+            f" {beside}, and the embedded database has {MOST_CONNECTIONS} for all. Start at most"
+            f" {(MOST_CONNECTIONS - beside) // each}, lower DB_POOL_SIZE, or set DATABASE_URL to a"
+            " PostgreSQL server of your own."
         )
 
 

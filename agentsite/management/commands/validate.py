@@ -54,6 +54,11 @@ class Command(BaseCommand):
             self.stdout.write(self.style.ERROR(f"  error    tools/{tool}: {message}"))
         if bundle.notice:
             self.stdout.write(f"  note     {bundle.notice}")
+        for name, address, is_signed in list_webhooks(bundle):
+            self.stdout.write(f"  webhook  {name}: POST {address}")
+            if not is_signed:
+                text = "it takes unsigned calls; give it a webhookAuth"
+                self.stdout.write(self.style.WARNING(f"  warning  automations/{name}: {text}"))
         self.stdout.write(f"  {describe(bundle)}")
         return not faults
 
@@ -68,12 +73,22 @@ def choose_folders(given: Path | None) -> list[Path]:
     return [settings.AGENT_DIR]
 
 
+def list_webhooks(bundle: Bundle) -> list[tuple[str, str, bool]]:
+    """Name and address of each automation that webhooks set off, and whether they are signed."""
+    return [
+        (each.name, bundle.webhook_address(each.name), each.spec.webhook_auth is not None)
+        for each in bundle.automations
+        if each.spec.kind == "webhook"
+    ]
+
+
 def describe(bundle: Bundle) -> str:
     """Sum an agent up in one line."""
     counts = {
         "skills": bundle.skills,
         "documents": bundle.knowledge,
         "tools": bundle.tools,
+        "automations": bundle.automations,
         "scripts": bundle.scripts,
     }
     parts = ", ".join(f"{len(found)} {what}" for what, found in counts.items())

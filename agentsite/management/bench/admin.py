@@ -1,0 +1,138 @@
+"""How long an operator waits for a page, with many runs behind it.
+
+Law: pages are asked of the server as a browser asks, signed in through the form; the data is made
+by `management/data`, in a database of this measurement alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import secrets
+import time
+from collections.abc import Iterator
+from urllib.parse import urlencode, urlsplit
+
+from django.contrib.auth.hashers import make_password
+
+from agentsite.management.bench.figures import Figures, quantiles
+from agentsite.management.bench.report import ADMIN
+from agentsite.management.bench.stack import Stack
+from agentsite.management.data.making import make_runs
+
+ASKED = 12
+"""Times that each page is asked for, after one that does not count."""
+NAME = "bench"
+RUNS = "/admin/sessions_app/run/"
+SESSIONS = "/admin/sessions_app/session/"
+CALLS = "/admin/sessions_app/modelcall/"
+LISTS = {
+    RUNS: (
+        "", "q=case77", "q=word3", "q=tenant-0", "scope=tenant-0", "scope=tenant-360&outcome=error",
+        "outcome=error", "outcome=live", "outcome=trouble", "outcome=budget_exceeded",
+        "agent=agent-2", "agent=agent-2&outcome=good", "automation=nightly-report", "cost=100",
+        "cost=unknown", "said=item77 please&scope=tenant-0",
+    ),
+    SESSIONS: (
+        "", "q=tenant-360", "q=case77", "q=word3", "status__exact=waiting", "scope=tenant-0",
+        "automation=nightly-report", "agent=agent-1", "cost=100", "said=case77",
+    ),
+    CALLS: (
+        "", "q=gpt-4.1", "scope=tenant-0", "trouble=failed", "trouble=unpriced", "agent=agent-1",
+    ),
+    "/admin/sessions_app/scope/": ("",),
+    "/admin/": ("",),
+}  # fmt: skip
+
+
+class Operator:
+    """A browser that is signed in, with one connection."""
+
+    def __init__(self, url: str) -> None:
+        place = urlsplit(url)
+        self._line = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+        self._cookies: dict[str, str] = {}
+
+    def sign_in(self, password: str) -> None:
+        """Through the form."""
+        self.ask("GET", "/admin/login/")
+        token = self._cookies["csrftoken"]
+        form = {"username": NAME, "password": password, "csrfmiddlewaretoken": token}
+        self.ask("POST", "/admin/login/?next=/admin/", urlencode(form))
+        if "sessionid" not in self._cookies:
+            raise RuntimeError("the admin did not let the measuring operator in")
+
+    def ask(self, method: str, path: str, body: str = "") -> tuple[float, str]:
+        """The time in ms, and the page. Raises `RuntimeError` for anything but a page."""
+        headers = {
+            "Host": "127.0.0.1",
+            "Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items()),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        began = time.perf_counter()
+        self._line.request(method, path, body, headers)
+        answer = self._line.getresponse()
+        text = answer.read().decode()
+        took = (time.perf_counter() - began) * 1000
+        for cookie in answer.headers.get_all("Set-Cookie", []):
+            name, _, rest = cookie.partition("=")
+            self._cookies[name] = rest.partition(";")[0]
+        if answer.status not in (200, 302):
+            raise RuntimeError(f"{path} was answered with {answer.status}: {text[:300]}")
+        return took, text
+
+
+async def measure_pages(stack: Stack, figures: Figures, runs: int, events: int) -> None:
+    """Make the data, then ask for every list in its ways, a deep page, and a run's timeline."""
+    password = secrets.token_urlsafe(12)
+    await asyncio.to_thread(_fill, stack, runs, events, password)
+    await asyncio.to_thread(_measure, stack, figures, runs, password)
+
+
+def _fill(stack: Stack, runs: int, events: int, password: str) -> None:
+    with stack.connect() as connection:
+        make_runs(connection, runs, events, lambda _: None)
+        connection.execute(
+            "INSERT INTO auth_user (username, password, is_staff, is_superuser, is_active, email,"
+            " first_name, last_name, date_joined) VALUES (%s, %s, true, true, true, '', '', '',"
+            " now())",
+            [NAME, make_password(password)],
+        )
+
+
+def _measure(stack: Stack, figures: Figures, runs: int, password: str) -> None:
+    operator = Operator(stack.url)
+    operator.sign_in(password)
+    slowest: list[float] = []
+    for path in _pages(stack):
+        operator.ask("GET", path)
+        waits = [operator.ask("GET", path)[0] for _ in range(ASKED)]
+        figures.add(ADMIN, path.removeprefix("/admin/sessions_app/"), **quantiles(waits))
+        slowest = max(slowest, waits, key=lambda each: sorted(each)[-2:] or [0.0])
+    figures.add(ADMIN, f"slowest page, {runs:,} runs", **quantiles(slowest))
+
+
+def _pages(stack: Stack) -> Iterator[str]:
+    for path, queries in LISTS.items():
+        for query in queries:
+            yield path + (f"?{query.replace(' ', '+')}" if query else "")
+    for path in _rows(stack):
+        yield path
+
+
+def _rows(stack: Stack) -> Iterator[str]:
+    """A page in the middle of everything, and a run and a session that are there."""
+    from sessions_app.admin.keyset import make_place
+
+    with stack.connect() as connection:
+        half = connection.execute(
+            "SELECT created_at, id, session_id FROM sessions_app_run"
+            " WHERE created_at <= (SELECT min(created_at) + (max(created_at) - min(created_at)) / 2"
+            "  FROM sessions_app_run) ORDER BY created_at DESC LIMIT 1"
+        ).fetchone()
+    if half is None:
+        raise RuntimeError("no runs were made")
+    moment, run_id, session_id = half
+    yield f"{RUNS}?older={make_place((moment, run_id))}"
+    yield f"{RUNS}{str(run_id).replace('_', '_5F')}/change/"
+    yield f"{SESSIONS}{str(session_id).replace('_', '_5F')}/change/"

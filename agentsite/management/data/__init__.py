@@ -1,0 +1,1 @@
+"""`manage.py makedata`: rows of a long life, made by the database itself, to measure pages by."""
