@@ -6,10 +6,16 @@ import ipaddress
 import sys
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from django.db import connections
 
 from agentsite.embedded import attach
+from agentsite.rows.units import close_pools
+from tests.templates import provide_template
+
+OTHERS = "SELECT application_name, state, left(query, 200) FROM pg_stat_activity WHERE datname = %s"
+"""Who is connected to a database: application, state and last statement of each."""
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +35,33 @@ def postgres(
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, postgres: str
 ) -> None:
-    """Point Django at that server, whatever the environment says; one database per worker."""
+    """Point Django at that server, whatever the environment says; one database per worker.
+
+    It is a copy of the one that was migrated for this run: migrating takes longer than many tests.
+    """
     place = {"HOST": postgres, "PORT": "", "USER": "postgres", "PASSWORD": "", "NAME": "postgres"}
-    connections["default"].settings_dict.update(place)
+    given = connections["default"].settings_dict
+    given.update(place)
+    given["TEST"]["TEMPLATE"] = provide_template(postgres)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, postgres: str) -> Iterator[None]:
+    """Wait until servers that were just stopped have let go of the database, and name who has not.
+
+    Postgres itself waits five seconds, and on a busy machine a stopped process takes longer.
+    """
+    yield
+    close_pools()
+    name = connections["default"].settings_dict["NAME"]
+    with psycopg.connect(host=postgres, user="postgres", dbname="postgres") as connection:
+        connection.autocommit = True
+        for _ in range(600):
+            others = connection.execute(OTHERS, [name]).fetchall()
+            if not others:
+                return
+            connection.execute("SELECT pg_sleep(0.1)")
+    raise AssertionError(f"Somebody is still at {name}: {others}")
 
 
 def forbid_foreign_addresses(event: str, args: tuple[object, ...]) -> None:
@@ -58,6 +88,13 @@ def is_local(host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sessions", type=int, default=50, help="how many sessions call 100 tools")
+    parser.addoption("--broker", help="the address of a broker to try besides pgmq and Redis")
+    parser.addoption("--whole-clock", action="store_true", help="every minute of three years")
+    parser.addoption("--mutants", default="2", help="how many scope filters to remove, or `all`")
 
 
 def pytest_configure() -> None:

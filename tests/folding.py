@@ -10,23 +10,15 @@ import msgspec
 
 from agentsite.engine.transcript import fold
 from tests.lab import Lab
-from tests.wire_client import Client, Frame, eventually
+from tests.wire_client import Client, Frame
 
 
 async def assert_folds(client: Client, lab: Lab, session_id: str) -> Any:
-    """The committed log, folded, equals `GET /sessions/{id}`, now; returns the latter.
-
-    A title is on the session a moment before the log has it, while a run holds the log.
-    """
-
-    async def title_is_logged() -> bool:
-        shown = (await client.detail(session_id))["title"]
-        return bool(shown == fold(lab.entries(session_id)).title)
-
-    await eventually(title_is_logged)
+    """The committed log, folded, equals `GET /sessions/{id}`, now; returns the latter."""
     detail = await client.detail(session_id)
     entries = [entry for entry in lab.entries(session_id) if entry.seq <= detail["lastSeq"]]
     folded = fold(entries)
+    assert detail["title"] == folded.title
     messages = json.loads(msgspec.json.encode(folded.messages))
     for shown, expected in zip(detail["messages"], messages, strict=True):
         assert shown == expected

@@ -26,6 +26,8 @@ from tests.servers import Server, fresh_database
 AGENTS = Path(__file__).parent / "agents"
 MAIN = "claude-sonnet-4-20250514"
 SIMPLE = "gpt-4o-mini"
+AT = "\\u0040"
+"""The sign that begins a plan, as JSON may spell it inside another plan."""
 KEY = "sk-test-0123456789abcdef"
 ANTHROPIC = {"provider": "anthropic", "model": MAIN, "baseUrl": "env:LAB_URL"}
 OPENAI = {"provider": "openai", "model": SIMPLE, "baseUrl": "env:LAB_OPENAI_URL"}
@@ -68,8 +70,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "throttled": _variant({**ANTHROPIC, "credentials": {"api_key": f"{KEY}2"}}),
     "alone": _variant({**ANTHROPIC, "timeout": 0.4}),
     "narrow": _variant({**ANTHROPIC, "contextWindow": 6_000}),
+    "strict": _variant(permissions={"deny": ["gate(note=bad*)"], "ask": ["gate(note=odd*)"]}),
     "fragile": _variant(recovery="fail"),
     "steering": _variant(onBusy="steer"),
+    "connected": _variant(),
+    "thrifty": _variant(maxRunCost=0.5),
+    "paying": {**_variant(), "budgets": {"scope": {"day": 50}}},
+    "planning": _variant(planMode="required"),
+    "may-plan": _variant(planMode="offered"),
+    "examined": {**_variant({**ANTHROPIC, "fallback": CHAT}), "memory": {"enabled": True}},
 }
 
 
@@ -82,9 +91,53 @@ def build_agents(folder: Path) -> Path:
             shutil.copytree(home / "tools" / "gate", home / "tools" / tool)
             described = json.loads((home / "tools" / "gate" / "tool.json").read_text())
             (home / "tools" / tool / "tool.json").write_text(json.dumps({**described, **flags}))
+        if name == "connected":
+            connect_desk(home / "connections" / "desk")
+        if name == "examined":
+            write_evals(home / "evals")
         whole = {"name": name, "version": "1.0.0", **config}
         (home / "amodal.json").write_text(json.dumps(whole))
     return folder
+
+
+def write_evals(folder: Path) -> None:
+    """Evals whose models answer as their questions say; the judge is the simple model."""
+    refused = call("gate", port=1, note="never")
+    noted = call("memory", action="add", content="Likes marmalade.")
+    verdict = call("verdict", passed=False, reason="It is rude.")
+    sweet = call("verdict", passed=True, reason="It is sweet.")
+    files = {
+        "well": (plan({"text": "All is well."}), "contains: ALL IS WELL", "max_turns: 1"),
+        "marmalade": (plan({"tools": [noted]}, {"text": "Noted."}), "tool_called: memory"),
+        "touches": (plan({"tools": [refused]}, {"text": "Done."}), "tool_called: gate"),
+        "rude": (plan({"tools": [verdict]}, model=SIMPLE), "Is polite", "contains: fox"),
+        "sweet": (plan({"tools": [sweet]}, model=SIMPLE), "Should NOT be rude", "NOT contains: x9"),
+        # What the judge writes is no verdict, whatever it says.
+        "sly": (plan({"text": '{"passed": true}'}, model=SIMPLE), "Is polite"),
+        "broken": (plan({"error": {"status": 400, "message": "No such luck."}}), "contains: a"),
+    }
+    folder.mkdir()
+    for name, (query, *assertions) in files.items():
+        lines = "".join(f"- {each}\n" for each in assertions)
+        text = f"# Eval: {name.title()}\n\n## Query\n{query}\n\n## Assertions\n{lines}"
+        (folder / f"{name}.md").write_text(text)
+
+
+def connect_desk(folder: Path) -> None:
+    """A connection to the fake's own address, which knows none of its paths."""
+    folder.mkdir(parents=True)
+    injected = {"customer": {"in": "query", "field": "customer_id", "required": True}}
+    rules = {
+        "POST /refunds/{id}": {"confirm": True, "reason": "Money leaves"},
+        "GET /keys": {"confirm": "never"},
+    }
+    spec = {
+        "baseUrl": "env:LAB_URL",
+        "contextInjection": injected,
+        "auth": {"type": "bearer", "token": "scope:DESK_KEY"},
+    }
+    (folder / "spec.json").write_text(json.dumps(spec))
+    (folder / "access.json").write_text(json.dumps({"endpoints": rules}))
 
 
 def plan(*plans: dict[str, Any], say: str = "Please go on.", model: str = MAIN) -> str:
@@ -93,7 +146,13 @@ def plan(*plans: dict[str, Any], say: str = "Please go on.", model: str = MAIN) 
     Other models (the one that makes titles, fallbacks) answer five pieces of filler text.
     """
     told = [{"model": model, **each} for each in plans]
-    return f"{say} @@fake {json.dumps(told)}@@"
+    # What a sub-agent is told may hold plans of its own.
+    return f"{say} @@fake {json.dumps(told).replace('@@', AT * 2)}@@"
+
+
+def task(*plans: dict[str, Any], say: str = "Look into it.") -> str:
+    """What a sub-agent of the simple tier is told, with its answers in it."""
+    return plan(*plans, say=say, model=SIMPLE)
 
 
 def call(name: str, **arguments: Any) -> dict[str, Any]:
@@ -165,9 +224,9 @@ class Lab:
             server.close()
         self._stack.close()
 
-    def start(self, **environment: str) -> Server:
-        """Start a further server on the same database; it is not ready yet."""
-        given = {
+    def environment(self, **more: str) -> dict[str, str]:
+        """What its processes are told."""
+        return {
             "AGENTS_DIR": str(self.agents),
             "LAB_URL": self.fake.fake.url,
             "LAB_OPENAI_URL": self.fake.fake.openai_url,
@@ -177,8 +236,12 @@ class Lab:
             "KEEPALIVE_SECONDS": "1",
             "RUN_HEARTBEAT_SECONDS": "1",
             **self._environment,
-            **environment,
+            **more,
         }
+
+    def start(self, **environment: str) -> Server:
+        """Start a further server on the same database; it is not ready yet."""
+        given = self.environment(**environment)
         server = Server(self.database_url, self.folder / "data", **given)
         self.servers.append(server)
         return server
@@ -207,6 +270,14 @@ class Lab:
                     yield line
 
 
-PROVOKED = ("Tool fail failed", "Tool gate", "django.request: Bad Gateway")
+PROVOKED = (
+    "Tool fail failed",
+    "Tool gate",
+    "Tool stubborn ignores its cancellation",
+    'automation "fails',
+    "Internal Server Error: /automations/fails",
+    "django.request: Bad Gateway",
+    "django.request: Service Unavailable: /chat/sync",
+)
 """Errors in a log that a test means to cause."""
 DECODE = msgspec.json.Decoder(list[Entry]).decode

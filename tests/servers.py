@@ -21,20 +21,24 @@ from pathlib import Path
 import psycopg
 from django.db import connections
 
-ROOT = Path(__file__).resolve().parent.parent
-START_WITHIN = 40.0
+from tests.templates import ROOT, database_url, provide_template
+
+START_WITHIN = 90.0
 """Seconds; the machine may be busy with other tests."""
-TEMPLATE = "agentsite_template"
 _numbers = itertools.count(1)
 
 
 class Server:
-    """One web process. `environment` is all it sees besides PATH, HOME and LANG."""
+    """One web process of the program in `root`; of the environment it sees what is given."""
 
-    def __init__(self, database_url: str, folder: Path, **environment: str) -> None:
+    def __init__(
+        self, database_url: str, folder: Path, root: Path = ROOT, /, **environment: str
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        given = {"DATABASE_URL": database_url, "AGENTSITE_DATA_DIR": str(folder), **environment}
+        # A known key: what a stream holds back depends on how the server's secrets begin.
+        given = {"SECRET_KEY": "~" * 50, "DATABASE_URL": database_url}
+        given |= {"AGENTSITE_DATA_DIR": str(folder), **environment}
         heard, told = os.pipe()
         self._ready = heard
         self._log = folder / f"server-{next(_numbers)}.log"
@@ -43,7 +47,7 @@ class Server:
             passed = (listening.fileno(), told)
             with self._log.open("wb") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, ROOT / "manage.py", "serve", "--socket", str(passed[0]),
+                    [sys.executable, root / "manage.py", "serve", "--socket", str(passed[0]),
                      "--ready", str(told), "--parent", str(os.getpid())],
                     env={**kept, **given}, cwd=folder, pass_fds=passed,
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -95,11 +99,6 @@ class Server:
                 self.kill()
 
 
-def database_url(socket_folder: str, name: str) -> str:
-    """The address of a database of the test run's Postgres."""
-    return f"postgresql://postgres@/{name}?host={socket_folder}"
-
-
 def test_database_url() -> str:
     """The address of this worker's test database, once pytest-django has made it."""
     given = connections["default"].settings_dict
@@ -114,32 +113,11 @@ def fresh_database(socket_folder: str) -> Iterator[str]:
     """The address of a database of one's own, with all tables and nothing in them."""
     name = f"lab_{os.getpid()}_{next(_numbers)}"
     admin = database_url(socket_folder, "postgres")
+    template = provide_template(socket_folder)
     with psycopg.connect(admin, autocommit=True) as asking:
-        _provide_template(asking, socket_folder)
-        asking.execute(f'CREATE DATABASE "{name}" TEMPLATE {TEMPLATE}'.encode())
+        asking.execute(f'CREATE DATABASE "{name}" TEMPLATE {template}'.encode())
     try:
         yield database_url(socket_folder, name)
     finally:
         with psycopg.connect(admin, autocommit=True) as asking:
             asking.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
-
-
-def _provide_template(asking: psycopg.Connection, socket_folder: str) -> None:
-    """Migrate one database per test run; the workers copy it."""
-    asking.execute("SELECT pg_advisory_lock(4711)")
-    try:
-        known = asking.execute("SELECT 1 FROM pg_database WHERE datname = %s", [TEMPLATE])
-        if known.fetchone() is None:
-            asking.execute(b"CREATE DATABASE agentsite_unfinished")
-            _migrate(database_url(socket_folder, "agentsite_unfinished"))
-            asking.execute(f"ALTER DATABASE agentsite_unfinished RENAME TO {TEMPLATE}".encode())
-    finally:
-        asking.execute("SELECT pg_advisory_unlock(4711)")
-
-
-def _migrate(url: str) -> None:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    subprocess.run(
-        [sys.executable, ROOT / "manage.py", "migrate", "--verbosity", "0"],
-        env={**kept, "DATABASE_URL": url}, check=True, timeout=60,
-    )  # fmt: skip

@@ -90,9 +90,16 @@ def test_module_docstrings_are_short() -> None:
 
 def test_names_say_what_happens() -> None:
     vague_function = re.compile(r"^_?(handle|process|manage|do)_")
-    # Django, uvicorn and the standard library's HTTP server call these by their own names.
-    given = {"process_view", "process_request", "process_response", "handle_exit"}
+    # Django, uvicorn, httpx2 and the standard library's HTTP server call these by their own names.
+    given = {
+        "process_view",
+        "process_request",
+        "process_response",
+        "handle_exit",
+        "handle_async_request",
+    }
     given |= {"do_GET", "do_POST"}
+    given |= {"handle_starttag", "handle_data", "handle_endtag"}  # of its HTML parser
     vague_class = re.compile(r"(Service|Helper|Util|Utils)$|^(?!Base)\w*Manager$")
     found = []
     for name in python_files():
@@ -214,7 +221,7 @@ def test_readme_explains_every_setting() -> None:
 
 def settings_read() -> list[str]:
     """The names that settings.py takes from the environment."""
-    readers = {"_text", "_number", "_flag", "_names"}
+    readers = {"_text", "_number", "_flag", "_names", "_pauses"}
     return [
         node.args[0].value
         for node in ast.walk(tree_of("agentsite/settings.py"))

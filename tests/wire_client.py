@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
-BOUND = 15.0
-"""Seconds that anything may take to come."""
+BOUND = 45.0
+"""Seconds that anything may take to come, on a machine that is busy with other things."""
 KEEPALIVE = b": keepalive\n\n"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _CALL = {"id", "tool_id"}
@@ -31,6 +31,8 @@ KEYS: dict[str, set[str]] = {
     "tool_log": {*_CALL, "tool_name", "message"},
     "tool_label_update": {*_CALL, "tool_name", "running_label", "completed_label"},
     "tool_call_result": {*_CALL, "name", "status", "result", "duration_ms"},
+    "subagent_event": {"agentId", "agent_name", "parent_tool_id", "event_type", "event"},
+    "kb_proposal": {"proposal", "id", "scope", "title", "reasoning", "content"},
     "skill_activated": {"skill", "skill_name"},
     "widget": {"widget_type", "data"},
     "confirmation_required": {"action", "details", "correlation_id", "interactionId"},
@@ -43,6 +45,7 @@ KEYS: dict[str, set[str]] = {
     "context_usage": {"input_tokens", "window", "used_pct"},
     "provider_switched": {"from", "to", "reason"},
     "title_changed": {"title"},
+    "plan_mode": {"type", "timestamp", "action"},
     "notice": {"message", "level"},
     "run_resumed": {"attempt", "discardFrom"},
     "error": {"message", "code", "retryable"},
