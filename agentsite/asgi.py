@@ -10,22 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import MutableMapping
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
 
+import django
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 
 from agentsite.body_limit import BodyLimit
+from agentsite.handler import Handler
 from agentsite.statics import StaticFiles
 
 if TYPE_CHECKING:
     from agentsite.statics import App, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
+
+CUT_OFF = (
+    b'{"error":{"code":"shutting_down",'
+    b'"message":"The server is about to stop. Send the request again."}}'
+)
+CUT_HEADERS = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
 
 
 class Lifespan:
@@ -38,7 +46,7 @@ class Lifespan:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the one lifespan conversation of this process."""
         if scope["type"] != "lifespan":
-            await self.app(scope, receive, send)
+            await self._serve(scope, receive, send)
             return
         await receive()
         try:
@@ -52,6 +60,25 @@ class Lifespan:
         await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; whoever is cut off before the answer begins is told so in JSON."""
+        begun = cut = False
+
+        async def tell(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            if not cut:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, tell)
+        except asyncio.CancelledError:  # by the server, at the end of its grace
+            cut = True
+            if not begun:
+                await send({"type": "http.response.start", "status": 503, "headers": CUT_HEADERS})
+                await send({"type": "http.response.body", "body": CUT_OFF})
+            raise
 
     async def start(self) -> None:
         """Start each module in order."""
@@ -75,4 +102,5 @@ class Lifespan:
                 log.exception("%s did not shut down cleanly.", module.__name__)
 
 
-application = Lifespan(StaticFiles(BodyLimit(cast("App", get_asgi_application()))))
+django.setup(set_prefix=False)
+application = Lifespan(StaticFiles(BodyLimit(cast("App", Handler()))))

@@ -8,11 +8,15 @@ while and thrown away, because a client that is cut off while it sends sees no a
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
 
 from agentsite.host.errors import error_body
 
@@ -43,9 +47,9 @@ class BodyLimit:
                 await self._count(scope, receive, send)
         elif len(declared) > 1 or not declared[0].isdigit():
             text = "The Content-Length header is not a number."
-            await refuse(receive, send, 400, "invalid_request", text)
+            await refuse(scope, receive, send, 400, "invalid_request", text)
         elif int(declared[0][:20]) > (limit := limit_of(scope)):
-            await refuse(receive, send, 413, "body_too_large", describe(limit))
+            await refuse(scope, receive, send, 413, "body_too_large", describe(limit))
         else:
             await self.app(scope, receive, send)
 
@@ -62,7 +66,7 @@ class BodyLimit:
 
         await self.app(scope, counted, send)
         if size > limit:
-            await refuse(receive, send, 413, "body_too_large", describe(limit))
+            await refuse(scope, receive, send, 413, "body_too_large", describe(limit))
 
 
 def limit_of(scope: Scope) -> int:
@@ -78,13 +82,16 @@ def describe(limit: int) -> str:
     return f"The body is larger than {shown}, the most that this route takes."
 
 
-async def refuse(receive: Receive, send: Send, status: int, code: str, text: str) -> None:
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, status: int, code: str, text: str
+) -> None:
     """Answer, listen until the client has finished, then have the connection closed."""
     body = json.dumps(error_body(code, text)).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
+        *allow_origin(scope),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -94,6 +101,14 @@ async def refuse(receive: Receive, send: Send, status: int, code: str, text: str
     except TimeoutError:
         pass  # it has had its answer for long
     await send({"type": "http.response.body", "body": b""})
+
+
+def allow_origin(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """What lets a page of another origin read the answer, as the middleware would say it."""
+    request, response = ASGIRequest(dict(scope), io.BytesIO()), HttpResponse()
+    response.headers.pop("Content-Type", None)
+    CorsMiddleware(lambda request: response).add_response_headers(request, response)
+    return [(name.lower().encode(), value.encode()) for name, value in response.items()]
 
 
 async def _drain(receive: Receive) -> None:

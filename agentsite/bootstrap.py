@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import gc
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from pathlib import Path
 OLDEST_PYTHON = (3, 11)
 WITHOUT_DATABASE = frozenset(
     {"", "check", "help", "version", "makemigrations", "diffsettings", "findstatic", "spectacular"}
-    | {"up", "serve", "test", "validate", "startagent", "chat", "bench", "chaos"}
+    | {"up", "serve", "worker", "beat", "test", "validate", "startagent", "chat", "bench", "chaos"}
 )
 """Commands that need no database, or that hold it themselves."""
 
@@ -53,6 +54,7 @@ def settings_of_up(options: list[str]) -> dict[str, str]:
 
 def run_django(argv: list[str], command: str) -> None:
     """Hand over to Django, holding the embedded database as long as the command runs."""
+    import django
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
@@ -63,6 +65,9 @@ def run_django(argv: list[str], command: str) -> None:
 
         if not settings.PRODUCTION and make_secrets(settings.SECRETS_FILE):
             reload(settings)
+        gc.disable()  # a sixth of a start would go into looking through modules, which all stay
+        django.setup()
+        gc.enable()
         with contextlib.ExitStack() as stack:
             needed = command not in WITHOUT_DATABASE and not command.startswith("-")
             if settings.EMBEDDED and needed:

@@ -21,11 +21,16 @@ from agentsite import __version__
 from agentsite.host.edges import api
 from agentsite.host.errors import error_body
 from agentsite.host.site import Site, site
+from agentsite.jobs.leading import is_leaderless
+from agentsite.jobs.queue import are_tasks_left, find_problem
+from agentsite.rows.tenancy import act_for_all
 from agentsite.rows.units import unit
+from automations_app.overview import OVERVIEW
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 3.0
+PATIENCE_SECONDS = 30.0
 
 
 @api("GET", "HEAD")
@@ -39,7 +44,7 @@ async def health(request: HttpRequest) -> HttpResponseBase:
             "uptime_ms": round((time.monotonic() - here.started_at) * 1000),
             "active_sessions": here.count_sessions(),
             "live_runs": len(here.runs),
-            "automations": [],
+            "automations": OVERVIEW.told,
         }
     )
 
@@ -52,6 +57,7 @@ class NotReady(Exception):
 async def ready(request: HttpRequest) -> HttpResponseBase:
     """Readiness: every part by name, 503 while one of them cannot serve."""
     here = site()
+    act_for_all("readiness is no scope's")
     problems = {name: await _find_problem(name, check, here) for name, check in CHECKS.items()}
     failing = [name for name, problem in problems.items() if problem]
     parts = {
@@ -120,6 +126,38 @@ async def _check_listener(here: Site) -> None:
         raise NotReady("Notifications of the database do not arrive.")
 
 
+class Absence:
+    """Since when somebody is missing; at a start, or when another leads, that is no fault."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def lasts(self, missing: bool) -> bool:
+        """Note how it is now; whether it was like this for too long."""
+        now = time.monotonic()
+        self._since = (self._since or now) if missing else None
+        return self._since is not None and now - self._since > PATIENCE_SECONDS
+
+
+_no_leader = Absence()
+_no_worker = Absence()
+
+
+async def _check_scheduler(here: Site) -> None:
+    if _no_leader.lasts(await unit(is_leaderless)):
+        raise NotReady("No beat process fires what is due: see `celery -A agentsite.celery beat`.")
+
+
+async def _check_broker(here: Site) -> None:
+    problem = await asyncio.to_thread(find_problem)
+    if problem is not None:
+        raise NotReady(problem)
+    if _no_worker.lasts(await unit(are_tasks_left)):
+        raise NotReady(
+            "Tasks wait and no worker takes them: see `celery -A agentsite.celery worker`."
+        )
+
+
 Check = Callable[[Site], Awaitable[None]]
 CHECKS: dict[str, Check] = {
     "server": _check_server,
@@ -127,4 +165,6 @@ CHECKS: dict[str, Check] = {
     "migrations": _check_migrations,
     "manifest": _check_manifest,
     "listener": _check_listener,
+    "scheduler": _check_scheduler,
+    "broker": _check_broker,
 }

@@ -11,9 +11,11 @@ from typing import Any
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from pydantic import BaseModel
 
+from agentsite.bus.catalogue import CATALOGUE, describe
 from agentsite.host.answer_views import AnswerBody, WidgetBody
 from agentsite.host.bodies import ChatBody
 from agentsite.schema_events import EVENTS
+from agentsite.schema_hooks import webhook_paths
 from agentsite.schema_shapes import OBJECT, SHAPES, STRING, Shape, nullable, ref, shape
 
 DOCS = SpectacularSwaggerSplitView.as_view(url_name="schema")
@@ -36,7 +38,8 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     schemas |= SHAPES
     for body in (ChatBody, AnswerBody, WidgetBody):
         schemas |= _shapes_of(body)
-    result["paths"] |= _chat_paths() | _answer_paths() | _other_paths()
+    result["paths"] |= _chat_paths() | _answer_paths() | _bus_paths() | webhook_paths()
+    result["paths"] |= _mcp_paths() | _other_paths()
     result["paths"] = dict(sorted(result["paths"].items()))
     return result
 
@@ -152,6 +155,62 @@ def _get(operation: str, tag: str, summary: str, responses: Shape, *parameters: 
     }
 
 
+BUS = (
+    "Frames `id: <number>`, `event: <name>`, `data: <one line of JSON>`. Every data object has "
+    "`type`, `appId`, `scope_id`, `seq` and `timestamp` besides what the table lists. The first "
+    "frame is `stream-open`, or `stream-reset` when what follows `Last-Event-ID` is no longer "
+    "there: then read anew what you show.\n\n| event | data |\n|---|---|\n"
+    + "".join(f"| `{name}` | {describe(name)} |\n" for name in CATALOGUE)
+)
+
+
+def _bus_paths() -> Shape:
+    return {
+        "/api/events": _get(
+            "events",
+            "server",
+            "Follow what changes in the caller's scope; with `all=1`, for staff, everywhere.",
+            {"200": _events(BUS), **_errors(400)},
+            SCOPE,
+            {"name": "all", "in": "query", "schema": {"type": "string", "enum": ["0", "1"]}},
+            _header("Last-Event-ID", AFTER),
+        )
+    }
+
+
+def _mcp_paths() -> Shape:
+    def talk(operation: str, summary: str, *parameters: Shape) -> Shape:
+        message = {"application/json": {"schema": OBJECT}}
+        return {
+            "post": {
+                "operationId": operation,
+                "tags": ["mcp"],
+                "summary": summary,
+                "description": "Streamable HTTP without sessions, protocols 2025-11-25 and "
+                "2026-07-28: the tools `chat`, `answer` and `stop`, and the agent's stores as "
+                "resources `store://{store}` and `store://{store}/{key}`.",
+                "parameters": [SCOPE, *parameters],
+                "requestBody": {"required": True, "content": message},
+                "responses": {
+                    "200": {
+                        "description": "A JSON-RPC answer, or a stream of messages that ends with "
+                        "it for whoever accepts `text/event-stream`.",
+                        "content": {**message, "text/event-stream": {"schema": STRING}},
+                    },
+                    "202": {"description": "A notification was taken."},
+                    **_errors(400, 404, 413, 415, 429, 503),
+                },
+            }
+        }
+
+    agent_id = {"name": "agent_id", "in": "path", "required": True, "schema": STRING}
+    agent = {"name": "agentId", "in": "query", "schema": STRING}
+    return {
+        "/mcp": talk("mcp", "Talk to an agent by the Model Context Protocol.", agent),
+        "/mcp/{agent_id}": talk("mcpOfAgent", "The same for one of several agents.", agent_id),
+    }
+
+
 def _other_paths() -> Shape:
     after = {"name": "after", "in": "query", "description": AFTER, "schema": {"type": "integer"}}
     stopped = shape({"ok": {"const": True}, "runId": nullable("string")})
@@ -182,6 +241,14 @@ def _other_paths() -> Shape:
         "/sessions/{session_id}/interrupt": {"post": interrupt},
         "/health": _get(
             "health", "server", "The process lives.", {"200": _json("Health", "It does.")}
+        ),
+        "/metrics": _get(
+            "metrics",
+            "server",
+            "What all processes do, for Prometheus: staff and ops keys without scopes.",
+            {
+                "200": {"description": "Metrics.", "content": {"text/plain": {"schema": STRING}}},
+            },
         ),
         "/ready": _get(
             "ready",

@@ -6,20 +6,40 @@ is collected and refused in one message. The README's table lists each name.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import secrets
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
+from agentsite.constants import (
+    AUTH_PASSWORD_VALIDATORS as AUTH_PASSWORD_VALIDATORS,
+)
+from agentsite.constants import (
+    CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY,
+)
+from agentsite.constants import (
+    CORS_ALLOW_HEADERS as CORS_ALLOW_HEADERS,
+)
+from agentsite.constants import (
+    CSP_RELAXED as CSP_RELAXED,
+)
+from agentsite.constants import (
+    REST_FRAMEWORK as REST_FRAMEWORK,
+)
+from agentsite.constants import (
+    SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS,
+)
+from agentsite.database_url import parse_database_url
 from agentsite.embedded.layout import socket_directory
+from agentsite.exposure import find_bad_keys, find_exposures
 from agentsite.manifest.database import find_database
+from agentsite.sandbox.base import MODES
 
 ROOT = Path(__file__).resolve().parent.parent
 _problems: list[str] = []
@@ -50,13 +70,15 @@ def _names(name: str) -> list[str]:
     return [part.strip() for part in _text(name).split(",") if part.strip()]
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _pauses(name: str, default: str) -> tuple[float, ...]:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        found = tuple(float(part) for part in _text(name, default).split(","))
+        if all(0 <= pause < 86_400 for pause in found):
+            return found
     except ValueError:
-        return False
+        pass
+    _problems.append(f"{name} must be seconds separated by commas, as in {default!r}.")
+    return ()
 
 
 # -- Where and how it runs -----------------------------------------------------------------
@@ -79,14 +101,24 @@ AGENT_DIR = Path(_text("AGENT_DIR", str(ROOT / "agentsite" / "default_agent"))).
 AGENTS_DIR: Path | None = Path(_text("AGENTS_DIR")).resolve() if _text("AGENTS_DIR") else None
 """A folder of agents, one folder each; without it the server serves AGENT_DIR alone."""
 
-AGENT_AUTH = _text("AGENT_AUTH", "none")
-if AGENT_AUTH != "none":
-    _problems.append(f"AGENT_AUTH={AGENT_AUTH} is not supported yet; the only mode is none.")
-elif not _is_loopback(HOST):
-    _problems.append(
-        f"AGENT_AUTH=none lets anybody in who can reach {HOST}:{PORT}. Serve on 127.0.0.1 and "
-        "put a proxy that checks callers in front of it."
-    )
+# -- Who may call --------------------------------------------------------------------------
+
+AGENT_AUTH = tuple(dict.fromkeys(_names("AGENT_AUTH"))) or (("key",) if PRODUCTION else ("none",))
+"""Modes, any of `none`, `key`, `jwt`; several may be on at once."""
+AUTH_CACHE_SECONDS = _number("AUTH_CACHE_SECONDS", 5)
+"""How long a process believes what it has read of a key or a scope."""
+AGENT_JWT_SECRET = _text("AGENT_JWT_SECRET")
+AGENT_JWT_JWKS_URL = _text("AGENT_JWT_JWKS_URL")
+AGENT_JWT_ISSUER = _text("AGENT_JWT_ISSUER")
+AGENT_JWT_AUDIENCE = _text("AGENT_JWT_AUDIENCE")
+_problems += find_exposures(
+    AGENT_AUTH,
+    (HOST, PORT),
+    secret=AGENT_JWT_SECRET,
+    jwks_url=AGENT_JWT_JWKS_URL,
+    issuer=AGENT_JWT_ISSUER,
+    audience=AGENT_JWT_AUDIENCE,
+)
 
 ON_CI = _flag("CI")
 """On a build machine the test command may install what the system lacks."""
@@ -101,9 +133,40 @@ RUN_HEARTBEAT_SECONDS = _number("RUN_HEARTBEAT_SECONDS", 5, least=1)
 if RUN_HEARTBEAT_SECONDS >= RUN_LEASE_SECONDS:
     _problems.append("RUN_HEARTBEAT_SECONDS must be smaller than RUN_LEASE_SECONDS.")
 JOURNAL_FLUSH_MS = _number("JOURNAL_FLUSH_MS", 40, least=1)
+BUS_RETENTION_HOURS = _number("BUS_RETENTION_HOURS", 24, least=1)
+"""How far back `/api/events` can be resumed; older events are purged."""
+EVENTSTREAM_STORAGE_CLASS = "agentsite.host.bus_storage.BusStorage"
+EVENTSTREAM_CHANNELMANAGER_CLASS = "agentsite.host.bus_storage.BusChannels"
 KEEPALIVE_SECONDS = _number("KEEPALIVE_SECONDS", 15, least=1)
 SHUTDOWN_GRACE_SECONDS = _number("SHUTDOWN_GRACE_SECONDS", 20, least=1)
 """How long open answers may go on after SIGTERM; after Ctrl-C in a terminal it is 2."""
+
+DELIVERY_RETRY_SECONDS = _pauses("DELIVERY_RETRY_SECONDS", "1,5,30,300,1800")
+"""Before each further attempt to deliver what an automation brought; then it is a dead letter."""
+AUTOMATION_RETENTION_DAYS = _number("AUTOMATION_RETENTION_DAYS", 90)
+"""So long runs, webhooks, deliveries and due times of automations stay; 0 for ever."""
+EMAIL_HOST = _text("EMAIL_HOST")
+"""The mail server of `email` targets; without one they fail."""
+EMAIL_PORT = _number("EMAIL_PORT", 25, least=1)
+EMAIL_HOST_USER = _text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = _text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = _flag("EMAIL_USE_TLS")
+EMAIL_USE_SSL = _flag("EMAIL_USE_SSL")
+if EMAIL_USE_TLS and EMAIL_USE_SSL:
+    _problems.append("EMAIL_USE_TLS (STARTTLS) and EMAIL_USE_SSL exclude each other.")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = _text("DEFAULT_FROM_EMAIL", "agentsite@localhost")
+
+TOOL_POOL_SIZE = _number("TOOL_POOL_SIZE", 200, least=1)
+"""Tool calls that one process runs at once; `TOOL_QUEUE_SIZE` more wait, the rest is refused."""
+TOOL_QUEUE_SIZE = _number("TOOL_QUEUE_SIZE", 5_000)
+AGENT_SANDBOX = _text("AGENT_SANDBOX", "auto")
+"""How foreign programs are confined; `auto` takes the best that works here."""
+if AGENT_SANDBOX not in MODES:
+    _problems.append(f"AGENT_SANDBOX must be one of {', '.join(MODES)}, it is {AGENT_SANDBOX!r}.")
+SANDBOX_TEMPLATES = _text("SANDBOX_TEMPLATES", str(DATA_DIR / "templates"))
+"""Where root folders that `sandbox.template` names are found."""
+SANDBOX_POOL_SIZE = _number("SANDBOX_POOL_SIZE", 8, least=1)
 
 BODY_LIMIT_CHAT = _number("BODY_LIMIT_CHAT", 40 * 1024 * 1024, least=1024)
 BODY_LIMIT = _number("BODY_LIMIT", 1024 * 1024, least=1024)
@@ -134,6 +197,7 @@ AGENT_SECRET_KEYS = [
     if key
 ]
 """Fernet keys for secrets in rows: the first encrypts, all decrypt (rotation)."""
+_problems += find_bad_keys(AGENT_SECRET_KEYS)
 
 ALLOWED_HOSTS = _names("ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 if PRODUCTION:
@@ -152,33 +216,13 @@ SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
 # -- Database ------------------------------------------------------------------------------
 
 DB_POOL_SIZE = _number("DB_POOL_SIZE", 8, least=1)
+DATABASE_TENANT_ROLE = _text("DATABASE_TENANT_ROLE") or "agentsite_tenant"
+"""The role as which requests and runs work; migrations make it if it is missing."""
 _named = find_database(AGENT_DIR, os.environ, production=PRODUCTION)
 """What the agent's `stores` block says; the environment's DATABASE_URL wins over it."""
 DATABASE_URL = _text("DATABASE_URL") or _named.address or ""
 EMBEDDED_BASE = _named.data_dir or DATA_DIR / "postgres"
 EMBEDDED = not DATABASE_URL
-
-
-def _parse_database_url(url: str) -> dict[str, Any]:
-    wanted = "postgresql://user:password@host:port/name"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        _problems.append(f"DATABASE_URL is not an address of the form {wanted}.")
-        return {}
-    if parts.scheme not in {"postgres", "postgresql"} or len(parts.path) < 2:
-        _problems.append(f"DATABASE_URL must be of the form {wanted}; only PostgreSQL is served.")
-        return {}
-    options = dict(parse_qsl(parts.query))
-    return {
-        "NAME": unquote(parts.path[1:]),
-        "USER": unquote(parts.username or options.pop("user", "")),
-        "PASSWORD": unquote(parts.password or options.pop("password", "")),
-        "HOST": unquote(parts.hostname or options.pop("host", "")),
-        "PORT": str(port or options.pop("port", "")),
-        "OPTIONS": options,
-    }
 
 
 _place: dict[str, Any] = (
@@ -189,7 +233,7 @@ _place: dict[str, Any] = (
         "OPTIONS": {},
     }
     if EMBEDDED
-    else _parse_database_url(DATABASE_URL)
+    else parse_database_url(DATABASE_URL, _problems)
 )
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
@@ -205,6 +249,23 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# -- Background work ---------------------------------------------------------------------
+
+CELERY_BROKER_URL = _text("CELERY_BROKER_URL") or _text("REDIS_URL") or "pgmq://localhost"
+"""Where tasks wait; `pgmq:` is a queue in the site's own database, wherever that is."""
+BROKERS = {"pgmq", "redis", "rediss", "amqp", "amqps"}
+if urlsplit(CELERY_BROKER_URL).scheme not in BROKERS:
+    _problems.append(
+        f"CELERY_BROKER_URL and REDIS_URL begin with one of {', '.join(sorted(BROKERS))}."
+    )
+TIME_ZONE = _text("TIME_ZONE", "UTC")
+"""The site's: of schedules without one of their own, and of the admin's pages."""
+try:
+    ZoneInfo(TIME_ZONE)
+except (KeyError, ValueError, OSError):
+    _problems.append(f"TIME_ZONE is named like Europe/Berlin or UTC, it is {TIME_ZONE!r}.")
+    TIME_ZONE = "UTC"
+
 # -- Django --------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -212,6 +273,7 @@ INSTALLED_APPS = [
     # costs every process 0.6 s and 30 MB, so the other commands go without.
     *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -224,14 +286,17 @@ INSTALLED_APPS = [
     "channels",
     "corsheaders",
     "csp",
+    "django_celery_beat",
+    "agentsite.bus",
     "sessions_app",
     "memory_app",
     "stores_app",
     "automations_app",
+    "agentsite.operations",
     "agentsite.signin",
     "agentsite",
 ]
-STAFF_PATHS = ("/admin/", "/accounts/")
+STAFF_PATHS = ("/admin/", "/accounts/", "/automations/")
 """Only these pay for sessions, CSRF, authentication and messages (see `middleware.py`)."""
 MIDDLEWARE = [
     "agentsite.middleware.Security",
@@ -245,7 +310,12 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
-LIFESPAN: tuple[str, ...] = ("agentsite.host.site",)
+LIFESPAN: tuple[str, ...] = (
+    "agentsite.host.site",
+    "automations_app.live",
+    "automations_app.courier",
+    "agentsite.evals.live",
+)
 """Modules that start and end with the server (see `asgi.py`), in order and in reverse."""
 TEMPLATES = [
     {
@@ -261,17 +331,7 @@ TEMPLATES = [
         },
     }
 ]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
-]
 LANGUAGE_CODE = "en-us"
-TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 STATIC_URL = "/static/"
@@ -279,27 +339,11 @@ WHITENOISE_USE_FINDERS = True
 """Files come straight from the apps: there is no collecting step that could be forgotten."""
 SIGN_IN_LINK_SECONDS = 3600
 LOGIN_URL = "/admin/login/"
-UNFOLD = {"SITE_TITLE": "Agent site", "SITE_HEADER": "Agent site"}
-REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "EXCEPTION_HANDLER": "agentsite.host.rest.explain_in_drf",
-    "UNAUTHENTICATED_USER": None,
-}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Agent site",
-    "VERSION": "0.1.0",
-    "OAS_VERSION": "3.1.1",
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "agentsite.schema.complete",
-    ],
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+UNFOLD = {
+    "SITE_TITLE": "Agent site",
+    "SITE_HEADER": "Agent site",
+    "DASHBOARD_CALLBACK": "agentsite.dashboard.page.fill",
+    "STYLES": ["agentsite.dashboard.page.find_styles"],
 }
 
 # -- What browsers may do ------------------------------------------------------------------
@@ -316,33 +360,6 @@ CORS_ALLOWED_ORIGIN_REGEXES = (
     [] if PRODUCTION else [r"^https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$"]
 )
 CORS_URLS_REGEX = r"^/(?!admin/|accounts/)"
-CORS_ALLOW_HEADERS = (
-    "accept",
-    "authorization",
-    "content-type",
-    "idempotency-key",
-    "last-event-id",
-    "prefer",
-    "x-scope-id",
-)
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": [SELF],
-        "script-src": [SELF],
-        "style-src": [SELF],
-        "img-src": [SELF, "data:"],
-        "connect-src": [SELF],
-        "object-src": [NONE],
-        "base-uri": [NONE],
-        "form-action": [SELF],
-        "frame-ancestors": [NONE],
-    }
-}
-CSP_RELAXED: dict[str, dict[str, list[str]]] = {
-    # unfold's Alpine evaluates expressions and both pages style elements inline.
-    "/admin/": {"script-src": [UNSAFE_EVAL, UNSAFE_INLINE], "style-src": [UNSAFE_INLINE]},
-    "/api/docs": {"style-src": [UNSAFE_INLINE]},
-}
 
 # -- Log -----------------------------------------------------------------------------------
 
@@ -350,11 +367,22 @@ LOG_LEVEL = _text("LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
     _problems.append(f"LOG_LEVEL must be one of Python's level names, it is {LOG_LEVEL!r}.")
     LOG_LEVEL = "INFO"
+LOG_FORMAT = _text("LOG_FORMAT", "json" if PRODUCTION else "line").lower()
+if LOG_FORMAT not in {"line", "json"}:
+    _problems.append(f"LOG_FORMAT must be line or json, it is {LOG_FORMAT!r}.")
+    LOG_FORMAT = "line"
+METRICS_DIR = _text("PROMETHEUS_MULTIPROC_DIR")
+"""Where the processes of one server keep their counters; `up` makes one. Empty: one process."""
+OTLP = bool(_text("OTEL_EXPORTER_OTLP_ENDPOINT"))
+"""Traces and metrics are sent; where to and how is OpenTelemetry's own environment."""
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "json": {"()": "agentsite.telemetry.logs.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "agentsite": {"level": LOG_LEVEL},
