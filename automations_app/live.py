@@ -18,7 +18,7 @@ from agentsite.rows.tenancy import acting_for_all
 from agentsite.rows.units import unit
 from automations_app.overview import OVERVIEW
 from automations_app.starting import WHY, finish_of
-from automations_app.sweep import carry_on
+from automations_app.sweep import Left, carry_on, find_left
 from automations_app.sync import sync_agent
 
 logger = logging.getLogger(__name__)
@@ -74,10 +74,16 @@ async def sweep_for_ever() -> None:
     while True:
         await asyncio.sleep(settings.RUN_HEARTBEAT_SECONDS)
         try:
-            await carry_on()
             with acting_for_all(WHY):
-                await unit(OVERVIEW.read)
+                left = await unit(_look)
+            await carry_on(left)
         except DatabaseError as error:
             logger.warning("the sweep of automations failed: %s", error)
         except Exception:
             logger.exception("the sweep of automations failed")
+
+
+def _look() -> Left:
+    """One reading for health and sweep: an idle process asks the database as little as it can."""
+    OVERVIEW.read()
+    return find_left()

@@ -24,7 +24,7 @@ from automations_app.due import claim_due, find_due
 from automations_app.history import forget
 from automations_app.models import Automation
 from automations_app.starting import WHY, start
-from automations_app.sweep import carry_on
+from automations_app.sweep import carry_on, find_left
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,8 @@ async def _run_due(automation_ids: list[int] | None) -> None:
 async def _carry_on() -> None:
     with acting_for_all(WHY):
         await unit(forget_orphans)
-        await carry_on()
+        left = await unit(find_left)
+    await carry_on(left)
 
 
 def forget_orphans() -> None:

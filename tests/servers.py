@@ -12,7 +12,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 import psycopg
 from django.db import connections
 
+from tests.fork_server import PASSED, fork_server
 from tests.templates import ROOT, database_url, provide_template
 
 START_WITHIN = 90.0
@@ -44,13 +44,12 @@ class Server:
         self._log = folder / f"server-{next(_numbers)}.log"
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
             self.port = int(listening.getsockname()[1])
-            passed = (listening.fileno(), told)
             with self._log.open("wb") as log:
-                self.process = subprocess.Popen(
-                    [sys.executable, root / "manage.py", "serve", "--socket", str(passed[0]),
-                     "--ready", str(told), "--parent", str(os.getpid())],
-                    env={**kept, **given}, cwd=folder, pass_fds=passed,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                words = [str(root / "manage.py"), "serve", "--parent", str(fork_server().pid)]
+                self.process = fork_server().fork(
+                    [*words, "--socket", PASSED, "--ready", PASSED],
+                    [log.fileno(), listening.fileno(), told],
+                    root, folder, **kept, **given,
                 )  # fmt: skip
         os.close(told)
 

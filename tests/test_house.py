@@ -18,7 +18,6 @@ APPS = {"sessions_app", "automations_app", "memory_app", "stores_app"}
 CARD = {"manage.py", "pyproject.toml", "README.md", "LICENSE", *LOCKS}
 CARD |= {"agentsite", *APPS, "templates", "tests"}
 LONGEST = 400
-LONGEST_DECLARATIONS = 500
 READS_ENVIRONMENT = {"agentsite/settings.py", "agentsite/manifest/env.py"}
 STREAMS = {"agentsite/host/replies.py"}
 WITHOUT_DJANGO = {
@@ -66,12 +65,8 @@ def test_top_level_is_the_card() -> None:
 
 
 def test_files_stay_readable() -> None:
-    def longest(name: str) -> int:
-        declares = Path(name).name in {"models.py", "admin.py"}
-        return LONGEST_DECLARATIONS if declares else LONGEST
-
     lengths = {name: len((ROOT / name).read_text().splitlines()) for name in python_files()}
-    assert {name: n for name, n in lengths.items() if n > longest(name)} == {}
+    assert {name: n for name, n in lengths.items() if n > LONGEST} == {}
 
 
 def test_modules_say_what_they_are_for() -> None:

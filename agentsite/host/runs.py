@@ -43,7 +43,7 @@ from agentsite.rows.tenancy import act_for, act_for_all, acting_for_all
 from agentsite.rows.units import unit
 from agentsite.telemetry import metrics, record
 from agentsite.telemetry.ids import carry
-from sessions_app import interactions, leases, lookups, queue
+from sessions_app import due, interactions, leases, lookups, queue
 from sessions_app.actions import LeaseLost
 from sessions_app.interactions import GivenAnswer
 
@@ -297,9 +297,9 @@ class Runs:
         act_for_all("leases of every scope")
         usual = pause = float(settings.RUN_HEARTBEAT_SECONDS)
         while True:
-            due = time.monotonic() + pause
+            meant = time.monotonic() + pause
             await asyncio.sleep(pause)
-            metrics.LOOP_LAG.set(max(0.0, time.monotonic() - due))
+            metrics.LOOP_LAG.set(max(0.0, time.monotonic() - meant))
             pause = usual
             try:
                 await self.beat()
@@ -328,16 +328,20 @@ class Runs:
 
     async def take_over(self) -> None:
         """Claim and resume runs whose process is gone; start queues and close old questions."""
-        for run_id in await unit(interactions.expire_due):
-            await self.claim(run_id)
-        if await self._trust.holds():
-            lease, spared = settings.RUN_LEASE_SECONDS, list(self._live)
+        lease, spared = settings.RUN_LEASE_SECONDS, list(self._live)
+        found = await unit(due.look, lease, spared)
+        if found.questions:
+            for run_id in await unit(interactions.expire_due):
+                await self.claim(run_id)
+        if await self._trust.holds() and found.leases:
             for run_id in await unit(leases.take_over, self.owner, lease, spared):
                 await self._adopt(run_id)
-        for session_id in await unit(queue.find_orphans):
-            await self.start_queued(session_id)
-        for run_id, session_id in await unit(leases.find_late_titles):
-            await self._announce_late(run_id, session_id)
+        if found.queues:
+            for session_id in await unit(queue.find_orphans):
+                await self.start_queued(session_id)
+        if found.titles:
+            for run_id, session_id in await unit(leases.find_late_titles):
+                await self._announce_late(run_id, session_id)
 
     async def claim(self, run_id: str) -> None:
         """Take a run that was just woken, unless somebody was faster or has it."""

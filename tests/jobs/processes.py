@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+from tests.fork_server import fork_server
 from tests.servers import ROOT
 
 
@@ -20,10 +19,9 @@ class Background:
         given = {"SECRET_KEY": "~" * 50, "AGENTSITE_DATA_DIR": str(folder), **environment}
         self._log = folder / f"{kind}-{len(list(folder.iterdir()))}.log"
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "agentsite.celery", kind, *options],
-                env={**kept, **given}, cwd=ROOT,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            self.process = fork_server().fork(
+                ["-m", "celery", "-A", "agentsite.celery", kind, *options],
+                [log.fileno()], ROOT, ROOT, **kept, **given,
             )  # fmt: skip
 
     @property
