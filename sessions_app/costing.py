@@ -92,9 +92,10 @@ def read_question(given: MultiValueDict[str, str], by: By = "day") -> Question:
 
 def _day(text: str | None) -> dt.date | None:
     try:
-        return dt.date.fromisoformat(text or "")
+        day = dt.date.fromisoformat(text or "")
     except ValueError:
         return None
+    return max(day, dt.date.min + dt.timedelta(days=MOST_DAYS))  # there are days before it
 
 
 def _rows(question: Question, *, scoped: bool = False) -> QuerySet[Any]:

@@ -31,7 +31,7 @@ from sessions_app.admin.formats import (
     show_tokens,
     to_text,
 )
-from sessions_app.admin.keyset import KeysetChangeList
+from sessions_app.admin.keyset import FEW, RESIDUAL, KeysetChangeList
 
 __all__ = [
     "MAX_ROWS",
@@ -85,8 +85,8 @@ class BigTable(LookOnly):
     """The time that orders them, newest first; the id decides between equal ones."""
     ids: ClassVar[dict[str, str]] = {"sess_": "session_id", "run_": "run_id"}
     """Which ids can be searched for: how they begin, and their field."""
-    residual_search = False
-    """The search looks through the rows one by one."""
+    word_reach: ClassVar[str] = RESIDUAL
+    """How far a search for what is no id reaches (`keyset.py`)."""
     list_per_page = 30
     list_filter_submit = True
     list_filter_sheet = True
@@ -110,6 +110,15 @@ class BigTable(LookOnly):
             if term.startswith(prefix):
                 return queryset.filter(**{field: term}), False
         return self.search(request, queryset, term), False
+
+    def search_reach(self, search_term: str) -> str:
+        """An id finds few rows; how far other terms reach `reach_of_words` says."""
+        term = clean(search_term)
+        return FEW if term.startswith(tuple(self.ids)) else self.reach_of_words(term)
+
+    def reach_of_words(self, term: str) -> str:
+        """Of a term that is no id."""
+        return self.word_reach
 
     def search(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
         """Rows that a term which is no id finds: none, unless a page knows more."""

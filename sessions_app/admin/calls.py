@@ -96,7 +96,6 @@ class ModelCallAdmin(BigTable):
         CallAgentFilter,
     )  # fmt: skip
     keyset = "created_at"
-    residual_search = True
     search_fields = ("session_id", "run_id", "model", "scope_id")
     search_help_text = "The id of a session or a run, a model, or a scope"
     ordering = ("-created_at", "-id")

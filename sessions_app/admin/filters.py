@@ -1,7 +1,7 @@
 """Filters of the big lists.
 
-Law: a filter is answered by an index, or says that it is `residual`: then the list looks through
-a bounded number of rows (`keyset.py`).
+Law: a filter is answered by an index, or says that it is `residual`: then, and beside another that
+has one, the list looks through a bounded number of rows (`keyset.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from unfold.contrib.filters.admin import (  # type: ignore[import-untyped]  # it
     TextFilter,
 )
 
+from sessions_app.admin.keyset import FEW, INDEXED, RESIDUAL, TIME
 from sessions_app.models import Run, Session
 from sessions_app.searching import MOST_SPOKEN, TooManyWords, find_spoken
 
@@ -30,6 +31,8 @@ CENTS = {"1": 10_000, "10": 100_000, "100": 1_000_000, "1000": 10_000_000}
 
 class Times(RangeDateTimeFilter):  # type: ignore[misc]  # unfold has no types
     """From a moment to another one, in the server's zone; a day without a time is a whole day."""
+
+    reach = TIME
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Rows of that span."""
@@ -45,9 +48,9 @@ class Times(RangeDateTimeFilter):  # type: ignore[misc]  # unfold has no types
         try:
             day = parse_date(str(parts[0] or ""))
             time = parse_time(str(parts[1] or "")) or default
-        except ValueError:
+            return make_aware(dt.datetime.combine(day, time)) if day else None
+        except (ValueError, OverflowError):
             return None
-        return make_aware(dt.datetime.combine(day, time)) if day else None
 
 
 WHEN = re.compile(r"(.*?)\s+(\d{4}-\d\d-\d\d)(?:[ T](\d{1,2}:\d\d))?")
@@ -63,13 +66,13 @@ def split_time(term: str) -> tuple[str, tuple[dt.datetime, dt.datetime] | None]:
     try:
         day = dt.date.fromisoformat(found[2])
         time = parse_time(found[3]) if found[3] else None
-    except ValueError:
+        if time is None:
+            start = make_aware(dt.datetime.combine(day, dt.time.min))
+            return found[1], (start, start + dt.timedelta(days=1))
+        middle = make_aware(dt.datetime.combine(day, time))
+        return found[1], (middle - AROUND, middle + AROUND)
+    except (ValueError, OverflowError):  # no day at all, or one at the ends of the calendar
         return term, None
-    if time is None:
-        start = make_aware(dt.datetime.combine(day, dt.time.min))
-        return found[1], (start, start + dt.timedelta(days=1))
-    middle = make_aware(dt.datetime.combine(day, time))
-    return found[1], (middle - AROUND, middle + AROUND)
 
 
 def clean(value: Any) -> str:
@@ -92,6 +95,7 @@ class SpokenFilter(TextFilter):  # type: ignore[misc]  # unfold has no types
     """Words that a user or the agent has said."""
 
     title, parameter_name = "words said", "said"
+    reach = FEW
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Rows with a message that has the words."""
@@ -179,10 +183,18 @@ OUTCOMES: dict[str, tuple[str, Q]] = {
 }
 
 
+REACHES = {**dict.fromkeys(("live", "running", "waiting", "queued"), FEW), "good": RESIDUAL}
+
+
 class OutcomeFilter(admin.SimpleListFilter):
     """How runs stand, or ended."""
 
     title, parameter_name = "outcome", "outcome"
+
+    @property
+    def reach(self) -> str:
+        """Live runs are few, troubles have an index, good ends are most of all runs."""
+        return REACHES.get(self.value() or "", INDEXED)
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         """All of them."""

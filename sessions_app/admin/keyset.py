@@ -1,7 +1,7 @@
 """Pages of big tables, turned by the place of a row instead of by a number.
 
-Law: nothing is counted and nothing is skipped over. Filters that no index answers look through
-the next `WALK` rows and say so; the page goes on from there.
+Law: nothing is counted and nothing is skipped over. One index serves a page; what it does not
+answer is looked for among its next `WALK` rows, and the page says so and goes on from there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from unfold.views import ChangeList  # type: ignore[import-untyped]  # it has no types
@@ -22,7 +23,22 @@ from sessions_app.admin.formats import show_time
 WALK = 10_000
 """Rows that a filter without an index looks through for one page."""
 OLDER, NEWER = "older", "newer"
+FEW, INDEXED, RESIDUAL, TIME = "few", "indexed", "residual", "time"
+"""How far a filter reaches: to few rows, whichever others there are; to rows that an index has in
+the list's order; to rows that have to be looked through; to a stretch of that order."""
 Place = tuple[dt.datetime, str]
+
+
+def reach_of(spec: Any) -> str:
+    """How far a filter of a list reaches; one that does not say it has an index."""
+    if getattr(spec, "residual", False):
+        return RESIDUAL
+    return str(getattr(spec, "reach", INDEXED))
+
+
+def _is_active(spec: Any) -> bool:
+    values = spec.used_parameters.values()
+    return any(any(each) if isinstance(each, list) else each for each in values)
 
 
 class KeysetPages:
@@ -41,7 +57,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
 
     older_url: str | None = None
     newer_url: str | None = None
-    looked_back_to: dt.datetime | None = None
+    stopped_at: dt.datetime | None = None
     """Where a filter without an index stopped looking."""
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -52,13 +68,22 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
     def get_results(self, request: HttpRequest) -> None:
         """One page from the place that the address names."""
         self._time = self.model_admin.keyset
-        older, newer = (read_place(request.GET.get(name, "")) for name in (OLDER, NEWER))
+        older, newer = (self._read_place(request, name) for name in (OLDER, NEWER))
         self._per = self.list_per_page
-        rows, more = self._walk_back(request, older) if newer is None else self._walk_on(newer)
+        self._walked = self._find_walked(request)
+        rows, more = self._walk(older, OLDER) if newer is None else self._walk(newer, NEWER)
         if newer is not None and not more:  # the newest page, with whatever has come since
             older, newer = None, None
-            rows, more = self._walk_back(request, None)
+            rows, more = self._walk(None, OLDER)
         self._set_links(rows, more, older, newer)
+        if self.stopped_at is not None:
+            back = newer is None
+            messages.info(
+                request,
+                "No index answers all of this together: the list was looked through "
+                f"{'back' if back else 'on'} to {show_time(self.stopped_at)}. "
+                f'"{"Older" if back else "Newer"}" looks further.',
+            )
         self.result_list = self.model_admin.complete_page(rows)
         self.paginator = KeysetPages(self._per)
         self.result_count = len(rows)
@@ -67,71 +92,95 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
         self.show_admin_actions = True
         self.can_show_all = self.multi_page = False
 
-    def _walk_back(self, request: HttpRequest, place: Place | None) -> tuple[list[Any], bool]:
-        queryset, floor = self.queryset, None
-        if self._has_residual():
-            base = self._before(self._indexed(request), place)
-            ahead = base.order_by(f"-{self._time}", "-pk").values_list(self._time, flat=True)
-            floor = next(iter(ahead[WALK : WALK + 1]), None)
-        if floor is not None:
-            queryset = queryset.filter(**{f"{self._time}__gte": floor})
-        ordered = self._before(queryset, place).order_by(f"-{self._time}", "-pk")
-        rows = list(ordered[: self._per + 1])
-        if len(rows) <= self._per and floor is not None:
-            self.looked_back_to = floor
-            messages.info(
-                request,
-                f"These filters have no index: the list was looked through back to "
-                f'{show_time(floor)}. "Older" looks further.',
-            )
-            return rows, True
-        return rows[: self._per], len(rows) > self._per
-
-    def _walk_on(self, place: Place) -> tuple[list[Any], bool]:
-        moment, key = place
-        behind = Q(**{f"{self._time}__gt": moment}) | Q(**{self._time: moment, "pk__gt": key})
-        rows = list(self.queryset.filter(behind).order_by(self._time, "pk")[: self._per + 1])
-        return rows[: self._per][::-1], len(rows) > self._per
+    def _walk(self, place: Place | None, towards: str) -> tuple[list[Any], bool]:
+        """The rows behind a place, the newest first, and whether there may be more."""
+        back = towards == OLDER
+        order = (f"-{self._time}", "-pk") if back else (self._time, "pk")
+        behind = self._before if back else self._after
+        queryset, end = self.queryset, None
+        if self._walked is not None:
+            ahead = behind(self._walked, place).order_by(*order)
+            times = ahead.values_list(self._time, flat=True)
+            end = next(iter(times[WALK : WALK + 1]), None)
+        if end is not None:
+            queryset = queryset.filter(**{f"{self._time}__{'gte' if back else 'lte'}": end})
+        rows = list(behind(queryset, place).order_by(*order)[: self._per + 1])
+        more = len(rows) > self._per
+        if not more:
+            self.stopped_at = end
+        rows = rows[: self._per]
+        return rows if back else rows[::-1], more or end is not None
 
     def _before(self, queryset: QuerySet[Any], place: Place | None) -> QuerySet[Any]:
+        return self._behind(queryset, place, "lt")
+
+    def _after(self, queryset: QuerySet[Any], place: Place | None) -> QuerySet[Any]:
+        return self._behind(queryset, place, "gt")
+
+    def _behind(self, queryset: QuerySet[Any], place: Place | None, than: str) -> QuerySet[Any]:
         if place is None:
             return queryset
         moment, key = place
         if not key:
-            return queryset.filter(**{f"{self._time}__lt": moment})
+            return queryset.filter(**{f"{self._time}__{than}": moment})
         # The plain bound as well: it is what the index is entered with.
         return queryset.filter(
-            Q(**{f"{self._time}__lt": moment}) | Q(**{self._time: moment, "pk__lt": key}),
-            **{f"{self._time}__lte": moment},
+            Q(**{f"{self._time}__{than}": moment}) | Q(**{self._time: moment, f"pk__{than}": key}),
+            **{f"{self._time}__{than}e": moment},
         )
 
-    def _has_residual(self) -> bool:
-        return bool(self.query and self.model_admin.residual_search) or any(
-            getattr(spec, "residual", False) and spec.value() for spec in self.filter_specs
-        )
+    def _find_walked(self, request: HttpRequest) -> QuerySet[Any] | None:
+        """What is looked through row by row, in its order: the rows that one index answers.
 
-    def _indexed(self, request: HttpRequest) -> QuerySet[Any]:
-        """The rows by those filters alone that an index answers."""
+        None where nothing has to be: by few rows, or by one index alone.
+        """
+        active = [spec for spec in self.filter_specs if _is_active(spec)]
+        kinds = [reach_of(spec) for spec in active]
+        searched = self.model_admin.search_reach(self.query) if self.query else None
+        if FEW in (*kinds, searched):
+            return None
         rows: QuerySet[Any] = self.root_queryset
-        for spec in self.filter_specs:
-            if not getattr(spec, "residual", False):
+        indexed = None
+        residual = searched == RESIDUAL
+        if searched == INDEXED:
+            rows, _ = self.model_admin.get_search_results(request, rows, self.query)
+            indexed = self
+        for spec, kind in zip(active, kinds, strict=True):
+            if kind == TIME or (kind == INDEXED and indexed is None):
+                indexed = indexed if kind == TIME else spec
                 found = spec.queryset(request, rows)
                 rows = rows if found is None else found
-        if self.query and not self.model_admin.residual_search:
-            rows, _ = self.model_admin.get_search_results(request, rows, self.query)
-        return rows
+            else:
+                residual = True
+        return rows if residual else None
 
     def _set_links(
         self, rows: list[Any], more: bool, older: Place | None, newer: Place | None
     ) -> None:
-        going_on = newer is not None or more
-        if self.looked_back_to is not None:
-            self.older_url = self._link(OLDER, (self.looked_back_to, ""))
-        elif rows and going_on:
-            self.older_url = self._link(OLDER, self._place_of(rows[-1]))
-        if older is not None or (newer is not None and more):
-            at = self._place_of(rows[0]) if rows else older
-            self.newer_url = self._link(NEWER, at) if at else None
+        stopped, back = self.stopped_at, newer is None
+        if stopped is not None:
+            self._set_link(OLDER if back else NEWER, (stopped, ""))
+        if (stopped is None or not back) and (newer is not None or more):
+            last = self._place_of(rows[-1]) if rows else None
+            self._set_link(OLDER, last or (stopped and (stopped, "")))
+        if (stopped is None or back) and (older is not None or (newer is not None and more)):
+            first = self._place_of(rows[0]) if rows else older
+            if first is not None and not first[1]:  # rows of that very moment were seen before
+                first = (first[0] - dt.timedelta(microseconds=1), "")
+            self._set_link(NEWER, first)
+
+    def _set_link(self, name: str, place: Place | None) -> None:
+        if place is not None:
+            setattr(self, f"{name}_url", self._link(name, place))
+
+    def _read_place(self, request: HttpRequest, name: str) -> Place | None:
+        """A place that may be asked for: its key is one of this table."""
+        place = read_place(request.GET.get(name, ""))
+        try:
+            self.model._meta.pk.to_python(place[1] or None if place else None)
+        except ValidationError:
+            return None
+        return place
 
     def _place_of(self, row: Model) -> Place:
         return getattr(row, self._time), str(row.pk)

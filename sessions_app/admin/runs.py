@@ -30,6 +30,7 @@ from sessions_app.admin.filters import (
     by_words,
     split_time,
 )
+from sessions_app.admin.keyset import FEW, INDEXED
 from sessions_app.admin.run_actions import RunActions
 from sessions_app.admin.run_page import describe_run
 from sessions_app.models import Run, Session
@@ -98,6 +99,10 @@ class RunAdmin(RunActions, BigTable):
         if is_scope(term):
             return rows.filter(scope_id=term)
         return by_words(request, rows, term, None)
+
+    def reach_of_words(self, term: str) -> str:
+        """A scope has an index; words are few messages."""
+        return INDEXED if is_scope(split_time(term)[0]) else FEW
 
     def complete_page(self, rows: list[Run]) -> list[Run]:
         """With the first words of the message that started each run."""

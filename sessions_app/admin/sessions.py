@@ -28,7 +28,7 @@ from sessions_app.admin.filters import (
     Times,
     by_words,
 )
-from sessions_app.admin.keyset import WALK
+from sessions_app.admin.keyset import FEW, INDEXED, WALK
 from sessions_app.admin.tables import table_of_model_calls, table_of_runs
 from sessions_app.expiry import delete_session
 from sessions_app.models import Session
@@ -86,6 +86,10 @@ class SessionAdmin(BigTable):
             return rows.filter(scope_id=term)
         said = by_words(request, rows, term, None)
         return said | rows.filter(pk__in=find_titled(term, WALK))
+
+    def reach_of_words(self, term: str) -> str:
+        """A scope has an index; words are few sessions."""
+        return INDEXED if is_scope(term) else FEW
 
     def describe(self, row: Session, request: HttpRequest) -> dict[str, Any]:
         """The transcript, runs and model calls."""

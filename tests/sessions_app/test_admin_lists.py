@@ -8,10 +8,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from sessions_app.admin.keyset import WALK, make_place, read_place
-from sessions_app.models import Run, Session
+from sessions_app.models import ModelCall, Run, Session
 from tests.requirements import requirement
 from tests.sessions_app.rows import make_run, make_session
 
@@ -132,3 +133,101 @@ def test_runs_are_found_by_scope_time_words_outcome_and_automation(staff: Client
         text = look(staff, f"{sessions}?{query}")
         assert (mine.pk.replace("_", "_5F") in text) == shown, query
     assert Session.objects.count() == 2
+
+
+def rest_of(text: str) -> str:
+    return text.split('id="result_list"')[-1]
+
+
+@requirement("admin.lists")
+def test_a_model_call_is_found_by_the_ids_of_its_run_and_session_however_old(
+    staff: Client,
+) -> None:
+    run = make_run(make_session())
+    call = ModelCall.objects.get(run_id=run.pk)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sessions_app_modelcall SELECT (jsonb_populate_record(c,"
+            " jsonb_build_object('id', c.id + n, 'run_id', 'run_other', 'session_id', 'sess_other',"
+            " 'created_at', c.created_at + n * interval '1 second'))).*"
+            " FROM sessions_app_modelcall c, generate_series(1, %s) n WHERE c.id = %s",
+            [WALK + 100, call.pk],
+        )
+    base = reverse("admin:sessions_app_modelcall_changelist")
+    page = reverse("admin:sessions_app_modelcall_change", args=[call.pk])
+    for term in (run.pk, run.session_id):
+        text = look(staff, f"{base}?q={term}&purpose=main")
+        assert page in rest_of(text), term
+        assert "looked through" not in text, term
+    assert "looked through back to" in look(staff, f"{base}?q=no-such-model")
+
+
+@requirement("admin.lists")
+def test_a_second_filter_is_looked_for_in_bounded_stretches_both_ways(staff: Client) -> None:
+    first = make_run(make_session(), scope_id="acme")
+    failed = (WALK + 300, 2 * WALK + 300)
+    with connection.cursor() as cursor:
+        cursor.execute(MANY, [0, 2 * WALK + 400, first.pk])
+    ids = [f"run_many{number}" for number in failed]
+    Run.objects.filter(pk__in=ids).update(reason="error")
+    base = reverse("admin:sessions_app_run_changelist")
+    query = f"{base}?scope=acme&outcome=error"
+    text, pages = look(staff, query), []
+    while (towards := turn(text, "next")) is not None:
+        pages.append(listed(text))
+        assert "looked through back to" in text
+        text = look(staff, base + towards)
+    assert [*pages, listed(text)] == [[], [ids[0]], [ids[1]]]
+    back = []
+    while (towards := turn(text, "prev")) is not None:
+        text = look(staff, base + towards)
+        back.append(listed(text))
+    assert back[:2] == [[ids[0]], []], "bounded on the way back as well"
+    with CaptureQueriesContext(connection) as asked:
+        oldest = Run.objects.order_by("created_at").values_list("created_at", "pk")[0]
+        text = look(staff, f"{query}&newer={make_place(oldest)}")
+    assert listed(text) == [ids[1]]
+    assert "looked through on to" in text
+    bounded = [each["sql"] for each in asked if '"created_at" <= ' in each["sql"]]
+    assert any("'error'" in sql for sql in bounded)
+    for query, walked in {
+        "outcome=live&scope=acme": False,
+        "said=words&outcome=error": False,
+        "outcome=error": False,
+        "agent=desk&outcome=good": True,
+    }.items():
+        text = look(staff, f"{base}?{query}&created_at_to_0=2999-01-01")
+        assert ("looked through" in text) == walked, query
+
+
+@requirement("admin.lists")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "run/?q=acme 9999-12-31",
+        "run/?q=acme 0001-01-01 00:10",
+        "run/?created_at_from_0=0001-01-01&created_at_to_0=9999-12-31",
+        "usageday/?until=0001-01-05",
+        "usageday/?from=0001-01-01&until=9999-12-31",
+        "usageday/scope/?until=0001-01-05",
+        "usageday/compare/?until=0001-01-01",
+        "usageday/csv/?until=0001-01-01",
+    ],
+)
+def test_days_at_the_ends_of_the_calendar_are_answered(staff: Client, address: str) -> None:
+    make_run(make_session())
+    answer = staff.get(f"/admin/sessions_app/{address}")
+    assert answer.status_code == 200
+
+
+@requirement("admin.lists")
+def test_a_made_up_place_is_the_first_page(staff: Client) -> None:
+    run = make_run(make_session())
+    call = ModelCall.objects.get(run_id=run.pk)
+    base = reverse("admin:sessions_app_modelcall_changelist")
+    page = reverse("admin:sessions_app_modelcall_change", args=[call.pk])
+    for key in ("abc", "1e5", "²", "9" * 50):
+        for towards in ("older", "newer"):
+            place = make_place((call.created_at, key))
+            assert look(staff, f"{base}?{towards}={place}"), (towards, key)
+    assert page in rest_of(look(staff, f"{base}?older={make_place((call.created_at, 'abc'))}"))
