@@ -35,7 +35,9 @@ UNPAID: dict[str, Any] = {
 
 def fork(run: Run) -> Session:
     """A new session with the history up to a finished run, that run included. Raises `NotNow`."""
-    return _fork(run, with_run=True, fields={})[0]
+    replayed = run.session.session_type == Session.REPLAY
+    # What goes on from a replay is a conversation as any other.
+    return _fork(run, with_run=True, fields={"session_type": "chat"} if replayed else {})[0]
 
 
 def start_replay(run: Run, replay: dict[str, Any]) -> str:
@@ -51,7 +53,8 @@ def start_replay(run: Run, replay: dict[str, Any]) -> str:
             "metadata": {"replayOf": run.pk},
         }
         session, rename = _fork(run, with_run=False, fields=fields)
-        changed = {name: value for name, value in replay.items() if value}
+        # An empty prompt is one, and so is none.
+        changed = {k: v for k, v in replay.items() if v or (k == "system" and v is not None)}
         new = repetition(run, session.pk, {"replay": {"run": run.pk, **changed}}, rename)
         queue.enqueue(new, rank=1, steering=False)
         offer(new.run_id)

@@ -75,6 +75,8 @@ def retry(run: Run) -> str:
     """
     if run.status != Run.Status.DONE:
         raise NotNow("The run has not ended: stop it first, or wait for its end.")
+    if run.request.get("replay"):
+        raise NotNow("A replay is not sent again, for its tools would be called: replay it again.")
     new = repetition(run, run.session_id)
     try:
         with transaction.atomic():

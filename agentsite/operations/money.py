@@ -7,9 +7,11 @@ scope takes its own rows and no others.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -82,6 +84,18 @@ class Budget(models.Model):
                 raise ValidationError("A scope's budget names agent and scope, and no subject.")
         elif not self.subject or self.agent or self.scope_id:
             raise ValidationError("Any other budget names its subject alone: an agent or a key.")
+        if self.kind == self.Kind.KEY and not _is_key(self.subject):
+            text = (
+                'There is no key of this number. "Set a budget…" in the list of keys fills it in.'
+            )
+            raise ValidationError({"subject": text})
+
+
+def _is_key(subject: str) -> bool:
+    """Whether it is the number of a key, written as budgets are looked up by it."""
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", subject):
+        return False
+    return apps.get_model("sessions_app", "ApiKey")._default_manager.filter(pk=subject).exists()
 
 
 class Reservation(models.Model):

@@ -91,8 +91,17 @@ def describe_both(original: Run, replay: Run) -> dict[str, Any]:
         "original_run": original,
         "replay": replay,
         "live": replay.status != Run.Status.DONE,
-        "changed": [name for name in ("model", "system", "skills") if changed.get(name)],
+        "changed": list_changed(changed),
     }
+
+
+def list_changed(replay: dict[str, Any]) -> list[str]:
+    """What a replay changes; an emptied prompt is a changed one."""
+    return [
+        name
+        for name in ("model", "system", "skills")
+        if replay.get(name) or (name == "system" and replay.get(name) is not None)
+    ]
 
 
 def _describe(run: Run) -> dict[str, Any]:

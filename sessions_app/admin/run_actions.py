@@ -26,7 +26,12 @@ from django.urls.resolvers import URLPattern
 
 from agentsite.rows.auditing import record
 from sessions_app import operating
-from sessions_app.admin.replay_page import describe_both, describe_form, read_replay
+from sessions_app.admin.replay_page import (
+    describe_both,
+    describe_form,
+    list_changed,
+    read_replay,
+)
 from sessions_app.admin.run_page import session_url
 from sessions_app.exporting import export_run
 from sessions_app.forking import fork, start_replay
@@ -97,7 +102,7 @@ def again(request: HttpRequest, run: Run) -> tuple[str, str, dict[str, Any]]:
     """Replay it with what the form changed."""
     replay = read_replay(request)
     new = start_replay(run, replay)
-    after = {"run": new, "changed": sorted(name for name, value in replay.items() if value)}
+    after = {"run": new, "changed": sorted(list_changed(replay))}
     return run_url(new), "This is the replay; compare it when it has ended.", after
 
 

@@ -45,9 +45,12 @@ def _buttons(run: Run) -> list[dict[str, str]]:
     """What may be done with a run as it stands: verb, words, what it means."""
     if run.status != Run.Status.DONE:
         return [{"verb": "interrupt", "words": "Stop", "means": "End the run now"}]
+    fork = {"verb": "fork", "words": "Fork", "means": "Go on from here in a new session"}
+    if run.request.get("replay"):  # sent again it would be a run of its own, with real tools
+        return [fork]
     return [
         {"verb": "retry", "words": "Retry", "means": "Send its message again, in this session"},
-        {"verb": "fork", "words": "Fork", "means": "Go on from here in a new session"},
+        fork,
     ]
 
 

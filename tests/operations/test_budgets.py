@@ -15,7 +15,7 @@ from agentsite.operations.budgets import Limit, Payer, Standing, reserve
 from agentsite.operations.models import Alert, Budget, Reservation
 from agentsite.rows.tenancy import acting_for, tenant
 from agentsite.rows.tenants import erase_partition
-from sessions_app.models import Scope
+from sessions_app.models import ApiKey, Scope
 from tests.operations.money import asked, cost, payer, run_of, set_budget, settle
 from tests.requirements import requirement
 
@@ -186,11 +186,22 @@ def test_operators_are_told_once_of_what_passed_its_soft_limit_and_of_the_stop()
         {"kind": "agent", "subject": "desk", "scope_id": "a", "period": "day"},
         {"kind": "run", "subject": "desk", "period": "day"},
         {"kind": "agent", "subject": "desk", "period": "run"},
+        {"kind": "key", "subject": "4711", "period": "day"},
+        {"kind": "key", "subject": "a name", "period": "day"},
+        {"kind": "key", "subject": "9" * 40, "period": "day"},
     ],
 )
 def test_a_budget_that_fits_nothing_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         Budget(limit=1, **fields).full_clean()
+
+
+def test_a_budget_of_a_key_names_an_existing_key_as_it_is_looked_up() -> None:
+    key = ApiKey.objects.create(name="Shop", prefix="ak_x", key_hash="x")
+    Budget(limit=1, kind="key", subject=str(key.pk), period="day").full_clean()
+    for wrong in (f"0{key.pk}", f" {key.pk}", f"+{key.pk}", "Shop"):
+        with pytest.raises(ValidationError, match="no key of this number"):
+            Budget(limit=1, kind="key", subject=wrong, period="day").full_clean()
 
 
 def test_erasing_a_scope_takes_its_money_and_no_other_budget() -> None:
