@@ -194,6 +194,8 @@ class Tool:
     """Whoever runs it checks the arguments: a stranger's schema is not evaluated here."""
     alias_of: str | None = None
     """It is another tool under a second name: taken, but not offered."""
+    other_names: tuple[str, ...] = ()
+    """What else the model may call it: a rule on one name is a rule on all."""
 
     @property
     def spec(self) -> ToolSpec:

@@ -35,8 +35,9 @@ def build_dispatch_tools(bundle: Bundle) -> list[Tool]:
         parameters=_describe_parameters(agents),
         call=refuse_to_run,
         dispatch=True,
+        other_names=(ALIAS,),
     )
-    return [tool, replace(tool, name=ALIAS, alias_of=NAME)]
+    return [tool, replace(tool, name=ALIAS, alias_of=NAME, other_names=(NAME,))]
 
 
 def _list_agent(agent: AgentSpec) -> str:

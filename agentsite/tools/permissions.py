@@ -13,13 +13,13 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
 from agentsite.manifest.blocks import Permissions
 from agentsite.tools import shell_rules
 from agentsite.tools.base import Tool
+from agentsite.tools.patterns import compile_pattern, could_match, fill_in
 from agentsite.tools.shell_words import parse
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202f\u206
 AUTHORITY = re.compile(r"[A-Za-z0-9.-]+(:\d+)?")
 DOTS = re.compile("[\u3002\uff61]")
 """Names of hosts may be written with these."""
+LOOSE = re.compile(r"/ *([^/]*[^/ .])[ .]*(?=/|$)")
+"""Spaces around a segment, and dots after it, say nothing to some servers."""
 DECODINGS = 4
 UNCLEAR = "what it would run cannot be told for sure; say it plainly, without indirection"
 
@@ -51,8 +53,10 @@ class Rule:
     tool: str
     pattern: str | None
 
-    def names(self, tool: str) -> bool:
-        return fnmatchcase(tool.casefold(), self.tool.casefold())
+    def names(self, tool: Tool) -> bool:
+        """Whether it is about this tool, whichever of its names the rule or the call uses."""
+        wanted = self.tool.casefold()
+        return any(fnmatchcase(name.casefold(), wanted) for name in (tool.name, *tool.other_names))
 
 
 class Guard:
@@ -73,7 +77,7 @@ class Guard:
             return Verdict("deny", "the permission rules could not be applied to it")
 
     def _judge(self, tool: Tool, arguments: Mapping[str, Any]) -> Verdict:
-        allowed = [rule for rule in self._allow if rule.names(tool.name)]
+        allowed = [rule for rule in self._allow if rule.names(tool)]
         patterns = [rule.pattern for rule in allowed if rule.pattern is not None]
         if tool.shell_argument is None:
             subject: _Subject = _Values(arguments, tool.subject)
@@ -85,9 +89,9 @@ class Guard:
         )
         for decision, rules in ladder:
             for rule in rules:
-                if rule.names(tool.name) and (rule.pattern is None or subject.might(rule.pattern)):
+                if rule.names(tool) and (rule.pattern is None or subject.might(rule.pattern)):
                     return Verdict(decision, f"the rule {rule.text} says so")
-            if subject.hidden and any(rule.names(tool.name) for rule in rules):
+            if subject.hidden and any(rule.names(tool) for rule in rules):
                 return Verdict(decision, UNCLEAR)
         if any(rule.pattern is None for rule in allowed) or subject.surely(patterns):
             return Verdict("allow")
@@ -141,15 +145,23 @@ class _Values:
 
     def __init__(self, arguments: Mapping[str, Any], subject: str | None) -> None:
         self._leaves = tuple(_leaves(arguments, ""))
-        self._routes = tuple(_routes(arguments))
+        self._routes = tuple(_routes(arguments, arguments.get("endpoint")))
+        endpoint = arguments.get("endpoint")
+        if isinstance(endpoint, str):  # as it will be sent, once params are put in
+            endpoint = fill_in(endpoint, arguments.get("params"))
+        self._sent = tuple(_routes(arguments, endpoint))
+        self._filled = tuple(("endpoint", each) for each in (endpoint,) if isinstance(each, str))
         self._subject = subject or ""
 
     def might(self, pattern: str) -> bool:
         name, pattern = _split(pattern)
-        wanted = _compile(pattern.casefold())
+        wanted = pattern.casefold()
+        told = (*self._leaves, *(("", route) for route in self._routes))
+        sent = (*self._filled, *(("", route) for route in self._sent))
         return any(
-            wanted.fullmatch(form)
-            for path, value in (*self._leaves, *(("", route) for route in self._routes))
+            matches(wanted, form)
+            for values, matches in ((told, _matches), (sent, could_match))
+            for path, value in values
             if _concerns(path, name)
             for form in _spellings(value)
         )
@@ -158,17 +170,22 @@ class _Values:
         return any(self._is(*_split(pattern)) for pattern in patterns)
 
     def _is(self, name: str, pattern: str) -> bool:
-        wanted = _compile(pattern)
-        if not name and self._routes:
-            return any(_is_canonical(line) and wanted.fullmatch(line) for line in self._routes)
+        wanted = compile_pattern(pattern)
+        if not name and self._sent:
+            return any(_is_canonical(line) and wanted.fullmatch(line) for line in self._sent)
         name = name or self._subject
-        meant = [value for path, value in self._leaves if _concerns(path, name)]
+        values = (*self._leaves, *self._filled)
+        meant = [value for path, value in values if _concerns(path, name)]
         return bool(meant) and all(_is_canonical(v) and wanted.fullmatch(v) for v in meant)
 
 
 def _split(pattern: str) -> tuple[str, str]:
     found = NAMED.fullmatch(pattern)
     return (found[1], found[2]) if found else ("", pattern)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return compile_pattern(pattern).fullmatch(text) is not None
 
 
 def _concerns(path: str, name: str) -> bool:
@@ -194,24 +211,14 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
             pass
 
 
-def _routes(arguments: Mapping[str, Any]) -> Iterator[str]:
+def _routes(arguments: Mapping[str, Any], endpoint: Any) -> Iterator[str]:
     """A call of a connection as one line: `POST /refunds`, and `crm POST /refunds`."""
-    match arguments:
-        case {"method": str(method), "endpoint": str(endpoint)}:
-            line = f"{method.upper()} {endpoint}"
-            yield line
-            if isinstance(arguments.get("connection"), str):
-                yield f"{arguments['connection']} {line}"
-        case _:
-            pass
-
-
-@lru_cache(maxsize=2048)
-def _compile(pattern: str) -> re.Pattern[str]:
-    """`*` stays within one segment of a path, `**` crosses; `?` is one character."""
-    parts = re.split(r"(\*\*|\*|\?)", pattern)
-    meaning = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)
+    method, connection = arguments.get("method"), arguments.get("connection")
+    if isinstance(method, str) and isinstance(endpoint, str):
+        line = f"{method.upper()} {endpoint}"
+        yield line
+        if isinstance(connection, str):
+            yield f"{connection} {line}"
 
 
 def _spellings(value: str) -> set[str]:
@@ -224,6 +231,7 @@ def _spellings(value: str) -> set[str]:
     forms |= {form.split("?")[0].split("#")[0] for form in forms}
     forms |= {form.split("\x00")[0] for form in forms}
     forms |= {_settle_path(form) for form in forms} | {form.strip() for form in forms}
+    forms |= {LOOSE.sub(r"/\1", form) for form in forms}
     forms |= {_settle_url(form) for form in forms if "://" in form}
     forms |= {form.removeprefix("/") for form in forms}
     return {form.casefold() for form in forms}
