@@ -90,7 +90,7 @@ def find_rules(rules: Rules, method: str, route: Route) -> list[Endpoint]:
     fitting: list[Endpoint] = []
     for key, endpoint in rules.access.endpoints.items():
         wanted, _, template = key.partition(" ")
-        if wanted != method and not (wanted == "GET" and method == "HEAD"):
+        if not _is_same_method(wanted, method):
             continue
         if is_exact(template, route):
             return [endpoint]
@@ -99,9 +99,14 @@ def find_rules(rules: Rules, method: str, route: Route) -> list[Endpoint]:
     return fitting
 
 
+def _is_same_method(wanted: str, method: str) -> bool:
+    """A rule on GET holds for HEAD, too: it tells the same, save the body."""
+    return wanted == method or (wanted == "GET" and method == "HEAD")
+
+
 def _is_listed(keys: Iterable[str], rules: Rules, method: str, route: Route) -> bool:
     return any(
-        wanted == method and matches(template, route, rules.base)
+        _is_same_method(wanted, method) and matches(template, route, rules.base)
         for wanted, _, template in (key.partition(" ") for key in keys)
     )
 

@@ -15,7 +15,15 @@ from urllib.parse import parse_qsl
 from agentsite.connections.caller import Caller
 from agentsite.connections.errors import Refused
 from agentsite.connections.fieldnames import fold_name, name_readings
-from agentsite.connections.routes import Route, find_value, matches
+from agentsite.connections.routes import (
+    NAMED,
+    Route,
+    find_places,
+    is_literal_at,
+    matches,
+    names_field,
+    read_segment,
+)
 from agentsite.manifest.connections import RestSpec
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
@@ -95,14 +103,22 @@ def check_path(
     `templates` are all paths the connection's files tell. A path that none of them fits
     must name each injected field itself: nobody could say where its value stands.
     """
+    templates = tuple(templates)
     fitting = [template for template in templates if matches(template, route, base)]
     for name in injected.path_fields:
-        places = [find_value(template, name, route) for template in fitting]
-        told = [value for value in places if value is not None]
-        own = injected.path.get(name)
-        if any(value != own for value in told):
+        told = [template for template in templates if names_field(template, name)]
+        places = set().union(*(find_places(each, name, route, base) for each in told))
+        values = {
+            value
+            for place, segment in places
+            if not any(is_literal_at(template, place, route) for template in fitting)
+            for value in read_segment(segment, name, route.values[place])
+        }
+        if values - {injected.path.get(name)}:
             raise Refused(f'"{{{name}}}" in the path is set by the server; write it as it is.')
-        if not fitting and name not in used:
+        # Where no template tells its place, each placeholder of theirs may be it.
+        vague = not told and fitting and all(map(NAMED.search, fitting))
+        if not values and name not in used and (not fitting or vague):
             raise Refused(
                 f"This endpoint is not one the connection describes; write it with {{{name}}}"
                 " in the place of the value."

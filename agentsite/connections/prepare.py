@@ -65,6 +65,8 @@ class Prepared:
     injected: Injected
     templates: tuple[str, ...] = ()
     """All paths that the connection's files tell."""
+    in_base: frozenset[str] = frozenset()
+    """Injected values that stand in the base address: no path needs them."""
 
 
 def prepare(connection: Connection, spec: RestSpec, wish: Wish, caller: Caller) -> Prepared:
@@ -72,12 +74,13 @@ def prepare(connection: Connection, spec: RestSpec, wish: Wish, caller: Caller) 
     injected = collect(connection.name, spec, caller)
     surface = read_surface(connection.surface)
     base_url, base = _fill_base(spec.base_url, injected, connection.name)
+    in_base = frozenset(PLACEHOLDER.findall(spec.base_url))
     given = {str(name): value for name, value in wish.params.items() if value is not None}
     fill = {name: _to_text(value) for name, value in given.items() if not _is_list(value)}
     fill = {name: text for name, text in fill.items() if name not in injected.path_fields}
     route, used = read_endpoint(wish.endpoint, {**fill, **injected.path})
     templates = (*_paths(connection), *surface.paths)
-    check_path(route, used, injected, templates, base)
+    check_path(route, used | in_base, injected, templates, base)
     named = [name for name in given if name not in used or name in injected.path_fields]
     refuse_reserved([*named, *(name for name, _ in route.query)], injected)
     own = (*route.query, *((n, text) for n in named for text in _to_texts(given[n])))
@@ -107,6 +110,7 @@ def prepare(connection: Connection, spec: RestSpec, wish: Wish, caller: Caller) 
         rules=rules,
         injected=injected,
         templates=templates,
+        in_base=in_base,
     )
 
 

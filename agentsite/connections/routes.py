@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, quote, unquote
 
 from agentsite.connections.errors import Refused
+from agentsite.connections.fieldnames import fold_name
 
 LONGEST_ENDPOINT = 4_000
 PLACEHOLDER = re.compile(r"\{([\w.-]+)\}")
@@ -59,6 +60,8 @@ def read_endpoint(endpoint: str, fill: Mapping[str, str]) -> tuple[Route, frozen
     if "" in segments and segments != [""]:
         raise Refused("The endpoint holds an empty part between two slashes.")
     values = tuple(map(decode_segment, segments))
+    if any(value and not fold(value) for value in values):
+        raise Refused("A part of the endpoint holds nothing but spaces and dots.")
     sent = "/" + "/".join(quote(unquote(segment), safe=PLAIN) for segment in segments)
     pairs = tuple(parse_qsl(query, keep_blank_values=True, max_num_fields=100))
     folded = tuple(fold(value) for value in values if value)
@@ -175,11 +178,69 @@ def fold_part(part: str) -> str:
     return unicodedata.normalize("NFKC", unquote(part)).casefold()
 
 
-def find_value(template: str, field: str, route: Route) -> str | None:
-    """What stands in a fitting path where the template has `{field}`; None where it has not."""
+def find_places(
+    template: str, field: str, route: Route, base: tuple[str, ...]
+) -> set[tuple[int, str]]:
+    """Where a path has what the template calls `{field}` or `:field`, and how it is written there.
+
+    A path counts that begins as the template does up to there, whatever follows. A template
+    may be written with the base path before it; a value within the base is the server's own.
+    """
     wanted = split_template(template)
-    if f"{{{field}}}" not in wanted:
-        return None
-    # A template may be written with the base path before it.
-    place = wanted.index(f"{{{field}}}") - (len(wanted) - len(route.folded))
-    return route.values[place] if place >= 0 else None
+    found: set[tuple[int, str]] = set()
+    for place, segment in enumerate(wanted):
+        if fold_name(field) not in map(_name_of, NAMED.findall(segment)):
+            continue
+        for before in {(), base}:
+            own, given = place - len(before), (*before, *route.folded)
+            whole = not before or _starts_with(wanted, before) or len(wanted) == len(given)
+            if 0 <= own < len(route.folded) and whole and _starts_as(wanted[:place], given):
+                found.add((own, segment))
+    return found
+
+
+def is_literal_at(template: str, place: int, route: Route) -> bool:
+    """Tell whether a fitting template says this segment to the letter."""
+    wanted = split_template(template)
+    return not NAMED.search(wanted[place + len(wanted) - len(route.folded)])
+
+
+def names_field(template: str, field: str) -> bool:
+    """Tell whether a template has a place for this value."""
+    return fold_name(field) in map(_name_of, NAMED.findall(template.partition("?")[0]))
+
+
+def _name_of(placeholder: str) -> str:
+    """The name in `{name}`, `{name:pattern}`, `{+name*}` or `:name`, folded."""
+    return fold_name(placeholder.strip("{}+*?:").partition(":")[0].rstrip("+*?"))
+
+
+def _starts_as(wanted: tuple[str, ...], given: tuple[str, ...]) -> bool:
+    return len(wanted) <= len(given) and all(map(_match_one, wanted, given))
+
+
+def _starts_with(wanted: tuple[str, ...], base: tuple[str, ...]) -> bool:
+    return tuple(map(fold, wanted[: len(base)])) == base
+
+
+def read_segment(segment: str, field: str, value: str) -> set[str]:
+    """The value of a field within one segment, in every reading; none if it is another segment.
+
+    What can only be told folded is told as "", which no value is.
+    """
+    folded = fold(value)
+    shapes = {shape for shape in (folded, FORMATS.sub("", folded)) if _match_one(segment, shape)}
+    if not shapes:
+        return set()
+    parts, names = NAMED.split(segment), [_name_of(each) for each in NAMED.findall(segment)]
+    if parts == ["", ""]:
+        return {value}
+    found: set[str] = set()
+    for any_text in ("(.+)", "(.+?)"):
+        groups = [any_text if name == fold_name(field) else ".+" for name in names]
+        literal = [re.escape(unquote(part)) for part in parts]
+        pattern = "".join(map("".join, zip(literal, [*groups, ""], strict=True)))
+        texts = (value, FORMATS.sub("", value)) if len(shapes) > 1 else (value,)
+        read = [re.fullmatch(pattern, text, re.DOTALL | re.IGNORECASE) for text in texts]
+        found |= {match[1] for match in read if match} or {""}
+    return found

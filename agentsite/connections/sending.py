@@ -114,7 +114,7 @@ def _check_hop(target: Target, prepared: Prepared, caller: Caller) -> None:
     if tuple(fold(part) for part in segments[: len(base)]) != base:
         raise Refused("The server redirects out of the connection's base address.")
     route = read_path("/" + "/".join(segments[len(base) :]))
-    check_path(route, frozenset(), prepared.injected, prepared.templates, base)
+    check_path(route, prepared.in_base, prepared.injected, prepared.templates, base)
     query = [(name, value) for name, value in target.url.query.items()]
     for name, value in query:
         if fold_base(name) in prepared.injected.reserved and value not in set(

@@ -97,6 +97,13 @@ PATHS = (
     "/reports/7/raw",
     "/reports/7/raw?confirmed=true",
     "/reports/7/RAW",
+    "/%20/secrets",
+    "/secrets/%20",
+    "/.../secrets",
+    "/.%20./secrets",
+    "/secrets/...",
+    "/secrets/%E3%80%80",
+    "/reports/7/%20/raw",
     "/hidden/7",
     "/HIDDEN/7/",
 )
@@ -117,7 +124,11 @@ ACCESS_ATTEMPTS: tuple[Attempt, ...] = (
     send("DELETE", "/users/5.json"),
     send("DELETE", "/users/5;v=1"),
     send("delete", "/users/5"),
+    send("DELETE", "/users/5/%20"),
+    send("DELETE", "/%20/users/5"),
+    send("POST", "/%20/refunds", data={"amount": 1}),
     send("HEAD", "/secrets"),
+    send("HEAD", "/hidden/7"),
     send("POST", "/users/5", params={"_method": "DELETE"}),
     send("POST", "/users/5?_method=DELETE"),
     send("POST", "/users/5?%5fmethod=DELETE"),
@@ -186,6 +197,11 @@ def path(endpoint: str, **more: Any) -> Attempt:
     return get(endpoint, **more).to("path")
 
 
+def within(connection: str, endpoint: str, **more: Any) -> Attempt:
+    """A path of a connection that writes its tenant in another way."""
+    return get(endpoint, **more).to(connection)
+
+
 def body(data: Any, **more: Any) -> Attempt:
     return send("POST", "/orders", data=data, **more).to("body")
 
@@ -245,6 +261,31 @@ INJECTION_ATTEMPTS: tuple[Attempt, ...] = (
     path("//tenants/rival/orders"),
     path("/tenants/rival;/orders"),
     path("/tenants/{x}/orders", params={"x": "rival"}),
+    path("/tenants/rival/orders/{tenant_id}"),
+    path("/tenants/rival/{tenant_id}"),
+    path("/Tenants/rival/x/{tenant_id}"),
+    within("part", "/org-rival/orders"),
+    within("part", "/ORG-rival/orders"),
+    within("part", "/org-%72ival/orders"),
+    within("part", "/org-rival/orders.json"),
+    within("part", "/org-rival/other/{tenant_id}"),
+    within("part", "/org-{x}/orders", params={"x": "rival"}),
+    within("part", "/{x}/orders", params={"x": "org-rival"}),
+    within("part", "/org-ｒival/orders"),
+    within("colon", "/tenants/rival/orders"),
+    within("colon", "/tenants/rival/orders/"),
+    within("colon", "/tenants/{x}/orders", params={"x": "rival"}),
+    within("odata", "/tenants(rival)/orders"),
+    within("odata", "/Tenants(rival)/orders"),
+    within("odata", "/tenants%28rival%29/orders"),
+    within("odata", "/tenants(rival)"),
+    within("odata", "/tenants(rival).json"),
+    within("renamed", "/tenants/rival/orders"),
+    within("renamed", "/tenants/rival/invoices"),
+    within("unnamed", "/tenants/rival/orders"),
+    within("unnamed", "/tenants/{id}/orders", params={"id": "rival"}),
+    within("based", "/tenants/rival/orders"),
+    within("based", "/v1/tenants/rival/orders"),
     body({"tenant_id": "rival"}),
     body({"Tenant_Id": "rival"}),
     body({"tenantId": "rival"}),

@@ -58,7 +58,8 @@ def read_paths(target: str) -> set[str]:
     found |= {re.sub(r"[\x00\s].*", "", path) for path in found} | {p.strip() for p in found}
     found |= {posixpath.normpath(re.sub(r"/+", "/", "/" + path)) for path in found}
     found |= {re.sub(r"\.[A-Za-z]{2,5}$", "", path) for path in found}
-    return {path.casefold().rstrip("/. ") for path in found}
+    found |= {re.sub(r"/[\s.]+(?=/|$)", "/", path) for path in found}
+    return {re.sub(r"/+", "/", path).casefold().rstrip("/. ") for path in found}
 
 
 def read_methods(seen: Seen) -> set[str]:
@@ -131,6 +132,6 @@ def read_tenants(seen: Seen) -> set[str]:
         if name.casefold().replace("_", "-").strip() == "x-tenant":
             found.add(value)
     for path in read_paths(seen.target):
-        if match := re.match(r"/tenants/([^/]+)", path):
+        if match := re.match(r"/(?:v1/)*(?:tenants/|org-|tenants\()([^/()]+)", path):
             found.add(match[1])
     return found

@@ -30,6 +30,18 @@ PLACES = {
     "path": {"tenant": {"in": "path", "field": "tenant_id", "required": True}},
     "body": {"tenant": {"in": "body", "field": "tenant_id", "required": True}},
 }
+SHAPES: dict[str, dict[str, Any]] = {
+    "part": {"surface.md": "### GET /org-{tenant_id}/orders\n"},
+    "colon": {"surface.md": "### GET /tenants/:tenant_id/orders\n"},
+    "odata": {"surface.md": "### GET /tenants({tenant_id})/orders\n### GET /tenants({tenantId})\n"},
+    "renamed": {
+        "surface.md": "### GET /tenants/{tenant_id}/orders\n",
+        "access.json": {"endpoints": {"GET /tenants/{id}/invoices": {}}},
+    },
+    "unnamed": {"access.json": {"endpoints": {"GET /tenants/{id}/orders": {}, "GET /health": {}}}},
+    "based": {"surface.md": "### GET /v1/tenants/{tenant_id}/orders\n"},
+}
+"""How else the files of a connection may say where the tenant stands."""
 TENANT_SURFACE = "## Included\n### GET /tenants/{tenant_id}/orders\n### POST /tenants/{tenant_id}\n"
 CALLER = Caller(user={"role": "rep"}, context={"tenant": "acme"})
 Go = Callable[[Attempt], Any]
@@ -56,6 +68,16 @@ def go(site: Site, tmp_path: Path) -> Go:
             "contextInjection": injection,
         }
     files["connections/path/surface.md"] = TENANT_SURFACE
+    for name, told in SHAPES.items():
+        files[f"connections/{name}/spec.json"] = {
+            "baseUrl": site.url("/v1" if name == "based" else ""),
+            "contextInjection": PLACES["path"],
+        }
+        files |= {f"connections/{name}/{file}": content for file, content in told.items()}
+    files["connections/inner/spec.json"] = {
+        "baseUrl": site.url("/tenants/{tenant_id}"),
+        "contextInjection": PLACES["path"],
+    }
     bundle = write_agent(tmp_path, files)
     (tool,) = build_request(bundle)
     contexts = Calls(bundle)
@@ -147,6 +169,14 @@ async def test_what_is_allowed_goes_through(site: Site, go: Go) -> None:
         Attempt("in a header", {"endpoint": "/orders", "headers": {"Accept": "a/b"}}).to("header"),
         Attempt("in the path", {"endpoint": "/tenants/{tenant_id}/orders"}).to("path"),
         Attempt("in the path, written out", {"endpoint": "/tenants/acme/orders"}).to("path"),
+        Attempt("in a part", {"endpoint": "/org-{tenant_id}/orders"}).to("part"),
+        Attempt("in a part, written out", {"endpoint": "/org-acme/orders"}).to("part"),
+        Attempt("with a colon", {"endpoint": "/tenants/acme/orders"}).to("colon"),
+        Attempt("in brackets", {"endpoint": "/tenants({tenant_id})/orders"}).to("odata"),
+        Attempt("in brackets, at the end", {"endpoint": "/tenants(acme)"}).to("odata"),
+        Attempt("renamed", {"endpoint": "/tenants/acme/invoices"}).to("renamed"),
+        Attempt("unnamed", {"endpoint": "/tenants/{tenant_id}/orders"}).to("unnamed"),
+        Attempt("in the base", {"endpoint": "/orders/7"}).to("inner"),
         Attempt("in a body", {"method": "POST", "endpoint": "/x", "data": {"a": 1}}).to("body"),
     ]
     for attempt in fair:

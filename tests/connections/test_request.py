@@ -13,7 +13,9 @@ from aiohttp import web
 from agentsite.connections.access import NEVER, REVIEW
 from agentsite.connections.caller import PLANNING, READ_ONLY, Caller
 from agentsite.connections.client import close_guarded_client
+from agentsite.connections.prepare import Wish
 from agentsite.engine.events import FieldsScrubbed
+from agentsite.tools.connections import prepare_wish
 from tests.connections.desk import KEY, Desk, answer
 from tests.connections.site import Site, hang, redirect, serve_site
 from tests.requirements import requirement
@@ -281,6 +283,24 @@ async def test_redirects_obey_the_same_rules(site: Site, tmp_path: Path) -> None
     site.pages["/go"] = redirect("/fine?tenant_id=7")
     assert (await desk.get("/go"))["status"] == 200
     assert site.seen[-1].headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_a_value_in_the_base_address_is_asked_of_no_path(site: Site, tmp_path: Path) -> None:
+    inject = {"me": {"in": "path", "field": "tenant", "required": True}}
+    site.pages["/t/7/go"] = redirect("/t/7/there")
+    desk = Desk(
+        tmp_path, site, spec={"baseUrl": site.url("/t/{tenant}"), "contextInjection": inject}
+    )
+    assert (await desk.get("/go"))["data"] == {"path": "/t/7/there"}
+    site.pages["/t/7/go"] = redirect("/t/8/there")
+    assert await desk.get("/go") == "The server redirects out of the connection's base address."
+
+
+def test_what_is_excluded_may_not_be_looked_at_with_head(site: Site, tmp_path: Path) -> None:
+    desk = Desk(tmp_path, site, surface="### GET /a\n## Excluded\n### GET /hidden/{id}\n")
+    for method, tier in (("GET", "never"), ("HEAD", "never"), ("POST", "allow")):
+        prepared = prepare_wish(desk.bundle, Wish("crm", method, "/hidden/7"), desk.caller)
+        assert prepared.decision.tier == tier
 
 
 async def test_answers_of_all_kinds(site: Site, tmp_path: Path) -> None:
