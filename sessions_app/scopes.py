@@ -13,12 +13,20 @@ from typing import ClassVar
 
 import msgspec
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import OuterRef
 from django.db.models.functions import Now
 
 from agentsite.rows.secrets import Sealed, SecretField, SecretLost
 from sessions_app.querysets import ScopedQuerySet
+
+MAX_SECRET = 4_096
+"""Characters: what is longer is no key or token, and everything that leaves is searched for it."""
+MAX_CREDENTIALS = 100
+
+
+class TooManyCredentials(ValueError):
+    """A scope has as many secrets as it may."""
 
 
 class Scope(models.Model):
@@ -130,8 +138,28 @@ def unblock(scopes: models.QuerySet[Scope]) -> int:
 def save_credentials(
     agent: str, scope_id: str, values: Mapping[str, str], connection_name: str = ""
 ) -> None:
-    """Seal and store secrets of a scope; what has the same name is replaced."""
-    note_scopes([(agent, scope_id)])
+    """Seal and store secrets of a scope; what has the same name is replaced.
+
+    Raises `TooManyCredentials`; then none is stored. `ValueError` for one that is too long.
+    """
+    if any(len(value) > MAX_SECRET for value in values.values()):
+        raise ValueError(f"a value is longer than {MAX_SECRET:,} characters")
+    with transaction.atomic():
+        note_scopes([(agent, scope_id)])
+        _check_room(agent, scope_id, values)
+        _store(agent, scope_id, values, connection_name)
+
+
+def _check_room(agent: str, scope_id: str, values: Mapping[str, str]) -> None:
+    # One at a time for each scope, so that none slips in between counting and storing.
+    Scope.objects.for_scope(scope_id).filter(agent=agent).select_for_update().get()
+    others = ScopeCredential.objects.for_scope(scope_id).filter(agent=agent)
+    if others.exclude(name__in=values).count() + len(values) > MAX_CREDENTIALS:
+        text = f"A scope may have {MAX_CREDENTIALS} credentials. Save under a name that it has."
+        raise TooManyCredentials(text)
+
+
+def _store(agent: str, scope_id: str, values: Mapping[str, str], connection_name: str) -> None:
     now = dt.datetime.now(dt.UTC)
     ScopeCredential.objects.bulk_create(
         [

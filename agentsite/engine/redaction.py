@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -30,13 +30,14 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if len(secret) >= SHORTEST for form in spell(secret)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._pattern = (
-            re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-        )
         self._longest = len(longest_first[0]) if longest_first else 0
         self._by_start: dict[str, list[str]] = {}
+        self._by_opening: dict[str, list[str]] = {}
         for form in longest_first:
             self._by_start.setdefault(form[0], []).append(form)
+            self._by_opening.setdefault(form[:OPENING], []).append(form)
+        # Openings alone are compiled: whole secrets, many and long, would take seconds.
+        self._opening = re.compile(_branch(sorted(self._by_opening))) if longest_first else None
         first = "|".join(map(re.escape, self._by_start))
         self._starts = re.compile(first) if first else None
         self._openings = frozenset(
@@ -44,11 +45,27 @@ class Redactor:
         )
 
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return self._opening is not None
+
+    def _find(self, text: str) -> Iterator[tuple[int, int]]:
+        """Begin and end of each secret in a text, the longest of those that begin together."""
+        opening, place = self._opening, 0
+        while opening is not None and (found := opening.search(text, place)) is not None:
+            start = found.start()
+            place = start + 1
+            for form in self._by_opening[found.group()]:
+                if text.startswith(form, start):
+                    place = start + len(form)
+                    yield start, place
+                    break
 
     def text(self, text: str) -> str:
         """The text without secrets."""
-        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
+        kept, end = [], 0
+        for start, place in self._find(text):
+            kept.append(text[end:start])
+            end = place
+        return REDACTED.join([*kept, text[end:]]) if kept else text
 
     def find_safe_end(self, text: str) -> int:
         """Up to where a text is whole: behind that a secret may have begun that goes on later."""
@@ -67,10 +84,9 @@ class Redactor:
 
     def _begin_of_match(self, text: str, end: int) -> int:
         """`end`, or where the secret begins that `end` would cut in two."""
-        if self._pattern is not None and len(text) >= SHORTEST:
-            for match in self._pattern.finditer(text):
-                if match.start() < end < match.end():
-                    return match.start()
+        for start, stop in self._find(text):
+            if start < end < stop:
+                return start
         return end
 
     def begins_secret(self, text: str) -> bool:
@@ -78,24 +94,55 @@ class Redactor:
         forms = self._by_start.get(text[:1], ()) if len(text) >= SHORTEST else ()
         return any(form.startswith(text) and 2 * len(text) >= len(form) for form in forms)
 
-    def value(self, value: Any) -> Any:
-        """A JSON value without secrets, keys included; the same object when there were none."""
-        if self._pattern is None:
+    def value(self, value: Any, *, keys: bool = True) -> Any:
+        """A JSON value without secrets, those in keys only if `keys`; nothing else is lost.
+
+        The same object when nothing is known.
+        """
+        if self._opening is None:
             return value
         if isinstance(value, str):
-            return self._pattern.sub(REDACTED, value)
+            return self.text(value)
         if isinstance(value, dict):
-            return {self.value(key): self.value(item) for key, item in value.items()}
+            names = self._rename(value) if keys else {}
+            return {names.get(key, key): self.value(item, keys=keys) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
+            return [self.value(item, keys=keys) for item in value]
         return value
+
+    def _rename(self, value: dict[Any, Any]) -> dict[Any, str]:
+        """New names of the keys that hold secrets, no two alike."""
+        names: dict[Any, str] = {}
+        taken = set(value)
+        for key in value:
+            clean = name = self.text(key) if isinstance(key, str) else key
+            if clean == key:
+                continue
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{clean} {number}"
+            taken.add(name)
+            names[key] = name
+        return names
 
     def struct(self, value: T, kind: Any = None) -> T:
         """A value of the engine (an event, a message, parts) without secrets."""
-        if self._pattern is None or not self._pattern.search(_to_text(value)):
+        if next(self._find(_to_text(value)), None) is None:
             return value
         found: T = msgspec.convert(self.value(msgspec.to_builtins(value)), kind or type(value))
         return found
+
+
+def _branch(words: list[str]) -> str:
+    """A pattern for any of these words of one length, which tries each place once only."""
+    if len(words) == 1:
+        return re.escape(words[0])
+    by_first: dict[str, list[str]] = {}
+    for word in words:
+        by_first.setdefault(word[:1], []).append(word[1:])
+    ways = [re.escape(first) + _branch(rest) for first, rest in by_first.items()]
+    return ways[0] if len(ways) == 1 else f"(?:{'|'.join(ways)})"
 
 
 def _to_text(value: Any) -> str:

@@ -30,6 +30,7 @@ from agentsite.tools.toolset import build_toolset, specs
 
 KEPT_VERSIONS = 8
 KEPT_OFFERS = 8
+KEPT_REDACTORS = 32
 NONE: Accepted = {}
 TIERS: tuple[Tier, ...] = ("main", "simple", "advanced")
 
@@ -49,6 +50,7 @@ class Agent:
         self.bundle = bundle
         self._scripts = {script.name: script for script in bundle.scripts}
         self._offers: OrderedDict[Any, Offer] = OrderedDict()
+        self._redactors: OrderedDict[tuple[str, ...], Redactor] = OrderedDict()
         self._chains: dict[tuple[Tier, int | None], tuple[Model, ...]] = {}
 
     @property
@@ -62,8 +64,16 @@ class Agent:
         return Redactor(self.bundle.secrets | server_secrets())
 
     def redactor_with(self, secrets: tuple[str, ...]) -> Redactor:
-        """The same for runs of a scope that has secrets of its own."""
-        return Redactor((*self.bundle.secrets, *secrets)) if secrets else self.redactor
+        """The same where a scope has secrets of its own."""
+        if not secrets:
+            return self.redactor
+        found = self._redactors.get(secrets)
+        if found is None:
+            known = self.bundle.secrets | server_secrets() | frozenset(secrets)
+            found = self._redactors[secrets] = Redactor(known)
+            while len(self._redactors) > KEPT_REDACTORS:
+                self._redactors.popitem(last=False)
+        return found
 
     @cached_property
     def guard(self) -> Guard:

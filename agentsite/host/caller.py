@@ -24,6 +24,7 @@ from agentsite.host.identity import (
     scope_required,
 )
 from agentsite.host.naming import NOBODY, Named, choose_scope, read_places
+from agentsite.host.redaction import CALLERS
 from agentsite.host.site import site
 from agentsite.host.staff import find_staff
 from agentsite.host.tokens import TokenRefused
@@ -60,6 +61,7 @@ async def resolve_caller(
     if facts is None and not facts_later:
         facts = await here.callers.find_scope(scope_id)
     caller = Caller(scope_id, identity, facts)
+    CALLERS.set(caller.sealed())
     named = agent or next(
         (request.GET[name] for name in ("agentId", "agent") if request.GET.get(name)), None
     )
@@ -82,6 +84,7 @@ def _check_agents(caller: Caller, named: str | None) -> None:
     if named is not None:
         if named in known:
             caller.enter(known[named])
+            site().callers.saw(named, caller.scope_id)
         return  # an unknown one is refused where it is looked for
     meant = [agent for agent in known.values() if caller.may_use(agent.id)]
     if not meant:

@@ -227,7 +227,7 @@ class Calls:
         found = await unit(open_credential, conversation.agent.id, conversation.scope_id, name)
         if found is not None:
             conversation.learn(found)
-            LOGS.learn_of_scope(found)
+            LOGS.learn_of_scope((found,))
         return found
 
     async def _read_result(self, call_id: str, offset: int, limit: int) -> StoredSlice | None:

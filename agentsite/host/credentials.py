@@ -19,7 +19,6 @@ from agentsite.tools.results import clean
 from sessions_app import lookups, scopes
 
 MAX_FIELDS = 32
-MAX_VALUE = 20_000
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z_][\w.\-]*$")
 ]
@@ -47,16 +46,22 @@ async def save_credential(caller: Caller, session_id: str, given: dict[str, Any]
     if not values:
         raise Refusal(400, "invalid_field", '"values" has nothing but empty fields.')
     for name, value in values.items():
-        if len(value) > MAX_VALUE or "\x00" in value:
-            text = f'"values.{name}" must be a text of at most {MAX_VALUE} characters.'
+        if len(value) > scopes.MAX_SECRET or "\x00" in value:
+            text = f'"values.{name}" must be a text of at most {scopes.MAX_SECRET:,} characters.'
             raise Refusal(400, "invalid_field", text)
     agent_id = await unit(lookups.agent_of, session_id, caller.scope_id)
     if agent_id is None:
         raise session_not_found()
-    for value in values.values():
-        LOGS.learn_of_scope(value)
     told = clean(body.connection_name or body.connection or "")
-    await unit(scopes.save_credentials, agent_id, caller.scope_id, values, told)
+    try:
+        await unit(_save, agent_id, caller.scope_id, values, told)
+    except scopes.TooManyCredentials as error:
+        raise Refusal(400, "too_many_credentials", str(error)) from error
     here = site()
     here.callers.forget_scope(caller.scope_id)
     await here.runs.tell_of_credential(session_id, told)
+
+
+def _save(agent_id: str, scope_id: str, values: dict[str, str], told: str) -> None:
+    LOGS.learn_of_scope(values.values())  # their many spellings are worked out beside the loop
+    scopes.save_credentials(agent_id, scope_id, values, told)

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import JsonResponse
 
-from agentsite.host.redaction import LOGS
+from agentsite.host.redaction import CALLERS, LOGS, redactor_of
 
 
 class Refusal(Exception):
@@ -45,9 +45,11 @@ def error_response(
     details: Any = None,
     headers: dict[str, str] | None = None,
 ) -> JsonResponse:
-    # What a caller sent may come back in words that explain it.
-    body = LOGS.redactor.value(error_body(code, message, details))
-    return JsonResponse(body, status=status, headers=headers)
+    # What a caller sent may come back in words that explain it; whoever reads them is that caller.
+    for redactor in (LOGS.redactor, redactor_of(CALLERS.get())):
+        message = redactor.text(message)
+        details = redactor.value(details, keys=False)
+    return JsonResponse(error_body(code, message, details), status=status, headers=headers)
 
 
 def session_not_found() -> Refusal:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from agentsite.host.errors import Refusal
+from agentsite.rows.secrets import Sealed
 from sessions_app.scopes import ScopeFacts
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ class Caller(msgspec.Struct, frozen=True):
     def fact(self, agent_id: str) -> ScopeFacts:
         """What is known of the scope where this agent is concerned."""
         return (self.facts or {}).get(agent_id, UNKNOWN)
+
+    def sealed(self, agent_id: str | None = None) -> tuple[Sealed, ...]:
+        """What its scope has saved for this agent, else for all that it may use."""
+        if agent_id is not None:
+            return self.fact(agent_id).sealed
+        facts = (self.facts or {}).items()
+        return tuple(each for agent, fact in facts if self.may_use(agent) for each in fact.sealed)
 
     def may_use(self, agent_id: str) -> bool:
         """Whether the caller may talk to this agent at all."""

@@ -6,7 +6,7 @@ the caller accepts. Errors have the one shape that all routes share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -25,8 +25,9 @@ from agentsite.host.edges import explain, read_json_body
 from agentsite.host.errors import error_response, unknown_field
 from agentsite.host.identity import Caller
 from agentsite.host.naming import ALL_NAMES, Named
-from agentsite.host.redaction import LOGS
+from agentsite.host.redaction import LOGS, redactor_of
 from agentsite.host.site import site
+from agentsite.rows.secrets import Sealed
 
 CODES = {405: "method_not_allowed", 415: "unsupported_media_type"}
 
@@ -53,6 +54,8 @@ class ApiView(APIView):
     """Whether a POST's body may name the scope; a document's fields, for one, do not."""
     of_one_agent = False
     """Whether it is about the agent that is named by `agentId`, or else the default one."""
+    agent_id: str | None = None
+    """That agent."""
     caller: Caller
 
     async def dispatch(  # type: ignore[override]  # Django awaits a view that is a coroutine
@@ -69,9 +72,9 @@ class ApiView(APIView):
             handler = getattr(self, name, None) if name in self.http_method_names else None
             if handler is None:
                 raise exceptions.MethodNotAllowed(request.method or "")
-            named, agent = self._read_named()
+            named, self.agent_id = self._read_named()
             self.caller = await resolve_caller(
-                request, named, agent=agent, session=kwargs.get("session_id")
+                request, named, agent=self.agent_id, session=kwargs.get("session_id")
             )
             response = await handler(self.request, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - an edge; `explain` logs it
@@ -121,15 +124,19 @@ class ApiView(APIView):
             if key not in known:
                 raise unknown_field(key, known)
         given = {key: value for key, value in said.items() if value is not None}
-        return cast(
-            "dict[str, Any]", LOGS.redactor.value(check_fields(kind(data=given, partial=True)))
-        )
+        checked = check_fields(kind(data=given, partial=True))
+        return cast("dict[str, Any]", redact_for(self.caller.sealed(self.agent_id), checked))
 
 
 def check_fields(serializer: serializers.Serializer[Any]) -> dict[str, Any]:
     """Checked values. Raises DRF's `ValidationError`."""
     serializer.is_valid(raise_exception=True)
     return cast("dict[str, Any]", serializer.validated_data)
+
+
+def redact_for(sealed: Iterable[Sealed], value: Any) -> Any:
+    """What a caller sends to be kept, without secrets of this server and of its own scope."""
+    return redactor_of(sealed).value(LOGS.redactor.value(value))
 
 
 def json_answer(body: bytes) -> HttpResponse:

@@ -31,8 +31,7 @@ def import_scopes(agent_id: str, root: Path) -> None:
             raise ValueError("it is larger than 1 MB")
         said = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, str]])
         for scope_id, values in said.items():
-            for value in values.values():
-                LOGS.learn_of_scope(value)
+            LOGS.learn_of_scope(values.values())
             scopes.save_credentials(agent_id, scope_id, values)
     except (OSError, ValueError, msgspec.DecodeError, DatabaseError) as error:
         wanted = '{"<scope id>": {"<KEY>": "<value>"}}'

@@ -19,10 +19,10 @@ from agentsite.host.agents import Agent
 from agentsite.host.bodies import parse_json
 from agentsite.host.edges import read_json_body
 from agentsite.host.errors import Refusal
+from agentsite.host.identity import Caller
 from agentsite.host.paying import ScopePays
 from agentsite.host.purse import BudgetSpent
-from agentsite.host.redaction import LOGS
-from agentsite.host.rest import ApiView, encode_json, json_answer
+from agentsite.host.rest import ApiView, encode_json, json_answer, redact_for
 from agentsite.host.site import site
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.manifest.stores import StoreSpec
@@ -126,7 +126,7 @@ class DocumentList(StoreView):
         """Store the body under the key that its fields make."""
         query = self.read_query(fields.WriteQuery)
         raw = read_json_body(self.request._request)
-        stored = await self.answer(_put, self.scope_id, name, "", raw, query)
+        stored = await self.answer(_put, self.caller, name, "", raw, query)
         return HttpResponse(encode_json(stored), status=201, content_type="application/json")
 
 
@@ -146,7 +146,7 @@ class DocumentDetail(StoreView):
         """Store the body, whose fields must make this very key."""
         query = self.read_query(fields.WriteQuery)
         raw = read_json_body(self.request._request)
-        stored = await self.answer(_put, self.scope_id, name, key, raw, query)
+        stored = await self.answer(_put, self.caller, name, key, raw, query)
         status = 200 if "previousVersion" in stored else 201
         return HttpResponse(encode_json(stored), status=status, content_type="application/json")
 
@@ -231,9 +231,9 @@ def _read(agent_id: str | None, scope_id: str, name: str, key: str) -> bytes:
     )
 
 
-def _put(scope_id: str, name: str, key: str, raw: bytes, query: dict[str, Any]) -> dict[str, Any]:
-    place = _open(query.get("agentId"), scope_id, name)
-    payload = LOGS.redactor.value(parse_json(raw))
+def _put(caller: Caller, name: str, key: str, raw: bytes, query: dict[str, Any]) -> dict[str, Any]:
+    place = _open(query.get("agentId"), caller.scope_id, name)
+    payload = redact_for(caller.sealed(place.agent), parse_json(raw))
     stored = actions.put(place, payload, API, if_version=query.get("ifVersion"), key=key)
     return {"stored": True, **msgspec.to_builtins(stored)}
 

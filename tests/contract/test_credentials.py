@@ -6,7 +6,7 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 
-from tests.gatehouse import SEAL, Gate
+from tests.gatehouse import SEAL, Gate, wait_for
 from tests.requirements import requirement
 from tests.server import Answer
 
@@ -57,7 +57,7 @@ def test_a_credential_is_sealed_and_redacted_and_told(gate: Gate) -> None:
 def test_what_is_wrong_with_a_credential_is_said_without_it(gate: Gate) -> None:
     key = gate.key(scopes=["wrong", "right"])
     session = gate.chat(key, scope_id="wrong").json["sessionId"]
-    long = "x" * 20_001
+    long = "x" * 4_097
     for values in ({}, {"A": ""}, {"A": 7}, {"a b": "secret-one"}, {"A": long}, None, "secret-one"):
         answer = save(gate, key, session, "wrong", values=values)
         assert (answer.status, answer.code) == (400, "invalid_field"), values
@@ -67,6 +67,57 @@ def test_what_is_wrong_with_a_credential_is_said_without_it(gate: Gate) -> None:
     assert (foreign.status, foreign.body) == (unknown.status, unknown.body)
     assert foreign.code == "session_not_found"
     assert sealed(gate, "wrong") == sealed(gate, "right") == {}
+
+
+def test_a_scope_has_a_hundred_credentials_at_most(gate: Gate) -> None:
+    key = gate.key(scopes=["many"])
+    session = gate.chat(key, scope_id="many").json["sessionId"]
+    names = [f"K{number}" for number in range(101)]
+    for part in (names[:32], names[32:64], names[64:96], names[96:100]):
+        answer = save(gate, key, session, "many", values=dict.fromkeys(part, VALUE))
+        assert answer.status == 200, answer.body
+    full = save(gate, key, session, "many", values={"K1": "anew and anew", "K100": VALUE})
+    assert (full.status, full.code) == (400, "too_many_credentials")
+    assert "100 credentials" in full.json["error"]["message"]
+    assert save(gate, key, session, "many", values={"K1": "anew and anew"}).status == 200
+    stored = sealed(gate, "many")
+    assert sorted(stored) == sorted(names[:100])
+    assert Fernet(SEAL).decrypt(stored["K1"]) == b"anew and anew"
+
+
+def test_what_one_scope_saves_changes_nothing_of_another(gate: Gate) -> None:
+    """Neither its data nor its errors: else any tenant could ask for another's secrets."""
+    key, other = gate.key(scopes=["spoiler"]), gate.key(scopes=["spoilt"])
+    session = gate.chat(key, scope_id="spoiler").json["sessionId"]
+    saved = {"X": "message", "Y": "a-guess-of-tenants"}
+    assert save(gate, key, session, "spoiler", values=saved).status == 200
+    theirs = gate.chat(other, scope_id="spoilt").json["sessionId"]
+    at = f"/sessions/{theirs}?scope_id=spoilt"
+    told = {"title": "It is a-guess-of-tenants", "metadata": {"message": "a-guess-of-tenants"}}
+    assert gate.ask("PATCH", at, told, other).status == 200
+    read = gate.ask("GET", at, bearer=other).json
+    assert (read["title"], read["metadata"]) == (told["title"], told["metadata"])
+    wrong = gate.ask("PATCH", at, {"a-guess-of-tenants": 1}, other)
+    assert wrong.json["error"]["message"].startswith('"a-guess-of-tenants" is not a known field')
+    own = gate.ask("PATCH", f"/sessions/{session}?scope_id=spoiler", {"a-guess-of-tenants": 1}, key)
+    assert own.json["error"]["message"].startswith('"[REDACTED]" is not a known field')
+
+
+def test_rest_knows_what_a_scope_saved_before_the_server_started(gate: Gate) -> None:
+    key = gate.key(scopes=["early"])
+    session = gate.chat(key, scope_id="early").json["sessionId"]
+    row = "SELECT 1 FROM sessions_app_scope WHERE (agent, scope_id) = ('free', 'early')"
+    wait_for(lambda: gate.query(row))
+    token = Fernet(SEAL).encrypt(b"saved-before-the-start")
+    gate.change(
+        "INSERT INTO sessions_app_scopecredential (agent, scope_id, name, connection, value)"
+        " VALUES ('free', 'early', 'K', '', %s)", token,
+    )  # fmt: skip
+    at = f"/sessions/{session}?scope_id=early"
+    told = {"title": "x saved-before-the-start", "metadata": {"k": ["saved-before-the-start"]}}
+    assert gate.ask("PATCH", at, told, key).status == 200
+    read = gate.ask("GET", at, bearer=key).json
+    assert (read["title"], read["metadata"]) == ("x [REDACTED]", {"k": ["[REDACTED]"]})
 
 
 @requirement("scope.credentials-file")

@@ -14,7 +14,9 @@ KEY = "sk-ant-canary/0+provider"
 TOOL = "canary-tool & token 77"
 SIGNING = "canary-signing-key-0123456789"
 FERNET = "Y2FuYXJ5LWZlcm5ldC1rZXktMDEyMzQ1Njc4OWFiY2Q="
-PLANTED = {"CANARY_KEY": KEY, "CANARY_TOOL": TOOL, "SECRET_KEY": SIGNING}
+SCOPED = "canary of a scope + 11"
+"""Saved as a credential of the scope; with it the server's own must stay known."""
+PLANTED = {"CANARY_SCOPED": SCOPED, "CANARY_KEY": KEY, "CANARY_TOOL": TOOL, "SECRET_KEY": SIGNING}
 PLANTED |= {"AGENT_SECRET_KEYS": FERNET}
 HANDLER = """
 from agentsite.tools.results import ToolError

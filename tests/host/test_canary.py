@@ -16,6 +16,7 @@ from tests.host.bus_client import listen
 from tests.host.canary import (
     FERNET,
     KEY,
+    SCOPED,
     SIGNING,
     TOOL,
     escape,
@@ -28,25 +29,32 @@ from tests.requirements import requirement
 from tests.wire_client import Client, parse_frame
 
 SCOPE = "canary"
-ALL = f"{KEY} {TOOL} {SIGNING} {FERNET}"
+ALL = f"{KEY} {TOOL} {SIGNING} {FERNET} {SCOPED}"
 
 
 def told_by_model(*plans: dict[str, Any], say: str = "Go on.", model: str | None = None) -> str:
     """A plan in which KEY stands for that secret, unrecognisable before the model says it."""
     more = {} if model is None else {"model": model}
     message = plan(*plans, say=say, **more)
-    return message.replace("<KEY>", escape(KEY)).replace("<TOOL>", escape(TOOL))
+    known = {"<KEY>": KEY, "<TOOL>": TOOL, "<SCOPED>": SCOPED, "<SIGNING>": SIGNING}
+    for name, secret in known.items():
+        message = message.replace(name, escape(secret))
+    return message
 
 
 def answers_of_models() -> list[str]:
     """Messages that have models and tools say secrets, in pieces of all sizes."""
-    leaks = [call("leak", note="<TOOL>"), call("leak", fail="kindly"), call("leak", fail="x")]
+    leaks = [
+        call("leak", note="<TOOL> <SCOPED>"),
+        call("leak", fail="kindly"),
+        call("leak", fail="x"),
+    ]
     memory = call("memory", action="add", content="Remember <KEY>", category="<TOOL>")
     store = call("store_notes", title="<TOOL>", text="<KEY>")
     batch = call("store_notes_batch", items=[{"title": "b", "text": "<TOOL>"}, {"<KEY>": 1}])
     search = call("query_store", store="notes", search="<KEY>", filter={"<TOOL>": "<KEY>"})
     widget = call("present", widget="info-card", data={"title": "<KEY>", "<TOOL>": "<TOOL>"})
-    text = "It is <KEY>, and <TOOL>."
+    text = "It is <KEY>, and <TOOL>, and <SCOPED>, and <SIGNING>."
     return [
         *(told_by_model({"text": text, "thinking": text, "chars": n}) for n in (1, 3, 7, 999)),
         told_by_model({"text": "Cut at <KEY>", "chars": 5, "cut_after": 6}),
@@ -116,7 +124,11 @@ async def test_no_secret_is_found_outside(
         if secrets := find_secrets(text):
             found.setdefault(where, []).extend(secrets)
 
-    sessions = []
+    first = await client.talk("Hello.", scope_id=SCOPE)
+    sessions = [first.session_id]
+    typed = {"sessionId": first.session_id, "action": "credential_saved", "scope_id": SCOPE}
+    saved = await client.ask("POST", "/widget-actions", {**typed, "values": {"PIN": SCOPED}})
+    assert saved.status == 200, saved.raw
     async with listen(client, SCOPE) as bus:
         for number, message in enumerate([*words_of_callers(), *answers_of_models()]):
             body = client.body(message, scope_id=SCOPE)
