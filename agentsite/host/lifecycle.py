@@ -245,7 +245,10 @@ def open_run(wanted: Wanted) -> OpenedRun:
     ref = RunRef(new.run_id, 1, new.session_id, new.scope_id)
     if not new.new_session:
         tell_late(ref, begun.init.seq)
-    memory = recall(wanted.agent, ref, begun.init.seq, starting=True, fresh=new.new_session)
+    memory = recall(
+        wanted.agent, ref, begun.init.seq,
+        starting=True, fresh=new.new_session, admin=wanted.request.admin,
+    )  # fmt: skip
     history, images = _load(new, begun, memory.aside)
     return OpenedRun(
         agent=wanted.agent,

@@ -17,7 +17,6 @@ from django.db.models import Count, Max, Q, TextField, Value
 from django.db.models.functions import Concat
 
 from agentsite.host.agents import Agent
-from agentsite.manifest.blocks import Memory
 from agentsite.rows.tenancy import tenant
 from agentsite.tools.memory import is_offered
 from memory_app.actions import Partition, touch
@@ -55,36 +54,44 @@ class Recall(msgspec.Struct, frozen=True):
 
 
 def recall(
-    agent: Agent, ref: RunRef, position: int, *, starting: bool, fresh: bool = False
+    agent: Agent,
+    ref: RunRef,
+    position: int,
+    *,
+    starting: bool,
+    fresh: bool = False,
+    admin: bool = False,
 ) -> Recall:
     """What memory tells this run. Synchronous: for `unit`, when the run's rows are there.
 
     `position` is where the message of the run stands. Unless the run is `starting`, nothing
     is added to that message. `fresh`: the session was just made, so there is nothing to read
-    of it. Raises `django.db.IntegrityError` if the run was taken over.
+    of it; `admin`: it is an admin session.
+    Raises `django.db.IntegrityError` if the run was taken over.
     """
     block = agent.bundle.config.memory
     if block is None or not block.enabled:
         return Recall()
     partition = Partition(agent.id, ref.scope_id)
+    editable = is_offered(block, admin=admin)
     with tenant(ref.scope_id):
         known = None if fresh else SessionMemory.objects.filter(pk=ref.session_id).first()
         if known is not None and not starting:
             return Recall(known.section)
         entries = list(partition.entries.oldest_first())
         if known is None:
-            known = _open(partition, ref, block, entries, fresh)
+            known = _open(partition, ref, entries, editable, fresh)
         if not starting or (fresh and block.nudge_interval != 1):
             return Recall(known.section)
-        aside = _tell_later(known, ref, position, block, entries)
+        aside = _tell_later(known, ref, position, block.nudge_interval if editable else 0, entries)
         return Recall(known.section, aside)
 
 
 def _open(
     partition: Partition,
     ref: RunRef,
-    block: Memory,
     entries: Sequence[MemoryEntry],
+    editable: bool,
     fresh: bool,
 ) -> SessionMemory:
     """Write down what the session starts with. One that is faster wins."""
@@ -93,7 +100,7 @@ def _open(
         session_id=ref.session_id,
         agent=partition.agent,
         scope_id=partition.scope_id,
-        section=render_section(entries, editable=is_offered(block)),
+        section=render_section(entries, editable=editable),
         told={entry.pk: IN_PROMPT for entry in entries},
     )
     if fresh:
@@ -108,10 +115,13 @@ def _tell_later(
     known: SessionMemory,
     ref: RunRef,
     position: int,
-    block: Memory,
+    interval: int,
     entries: Sequence[MemoryEntry],
 ) -> str:
-    """Put what changed since, and the reminder if it is due, on the run's message."""
+    """Put what changed since, and the reminder if it is due, on the run's message.
+
+    `interval`: user messages from one reminder to the next, 0 for none.
+    """
     seen = Message.objects.filter(session_id=ref.session_id).aggregate(
         users=Count("pk", filter=Q(role="user")), covered=Max("covers_until")
     )
@@ -119,7 +129,7 @@ def _tell_later(
     new = [entry for entry in entries if told.get(entry.pk, -1) < 0]
     present = {entry.pk for entry in entries}
     gone = [pk for pk, place in told.items() if place >= 0 and pk not in present]
-    due = is_offered(block) and 0 < block.nudge_interval <= seen["users"] - known.nudged_at
+    due = 0 < interval <= seen["users"] - known.nudged_at
     aside = "\n\n".join(filter(None, (render_changes(new, gone), NUDGE if due else "")))
     if aside:
         changes = {entry.pk: position for entry in new} | dict.fromkeys(gone, -position)

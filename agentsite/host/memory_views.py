@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from agentsite.engine.transcript import timestamp
 from agentsite.host import memory_fields as fields
 from agentsite.host.errors import Refusal
+from agentsite.host.identity import Caller
 from agentsite.host.rest import ApiView, encode_json, json_answer
 from agentsite.host.site import site
 from agentsite.manifest.blocks import Memory
@@ -50,7 +51,7 @@ class MemoryList(ApiView):
         """Keep an entry; one that says the same as another is merged into it."""
         body = self.read_body(fields.NewMemory)
         agent = body.get("agentId") or self.read_query(fields.MemoryQuery).get("agentId")
-        kept = await unit(_add, agent, self.scope_id, body)
+        kept = await unit(_add, agent, self.caller, body)
         status = 200 if kept["merged"] else 201
         return HttpResponse(encode_json(kept), status=status, content_type="application/json")
 
@@ -65,7 +66,7 @@ class MemoryDetail(ApiView):
     async def delete(self, request: Request, entry_id: str) -> HttpResponse:
         """Remove an entry for good."""
         agent = self.read_query(fields.MemoryQuery).get("agentId")
-        await unit(_remove, agent, self.scope_id, entry_id)
+        await unit(_remove, agent, self.caller, entry_id)
         return HttpResponse(status=204)
 
 
@@ -83,11 +84,11 @@ def _list(agent: str | None, scope_id: str) -> bytes:
     )
 
 
-def _add(agent: str | None, scope_id: str, body: dict[str, Any]) -> dict[str, Any]:
+def _add(agent: str | None, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     content = clean(body.get("content", "")).strip()
     if not content:
         raise ValidationError({"content": ["It must not be empty."]})
-    partition, block = _find(agent, scope_id, to_change=True)
+    partition, block = _find_to_change(agent, caller)
     try:
         added = actions.add_entry(
             partition, content, budget_of(block), Source(), clean(body.get("category", ""))
@@ -98,8 +99,8 @@ def _add(agent: str | None, scope_id: str, body: dict[str, Any]) -> dict[str, An
     return {"added": shown, "merged": added.merged, "totalEntries": len(added.entries)}
 
 
-def _remove(agent: str | None, scope_id: str, entry_id: str) -> None:
-    partition, _ = _find(agent, scope_id, to_change=True)
+def _remove(agent: str | None, caller: Caller, entry_id: str) -> None:
+    partition, _ = _find_to_change(agent, caller)
     missing = Refusal(404, "memory_entry_not_found", "There is no such memory entry.")
     if not WHOLE_ID.fullmatch(entry_id):
         raise missing
@@ -109,9 +110,18 @@ def _remove(agent: str | None, scope_id: str, entry_id: str) -> None:
         raise missing from error
 
 
-def _find(
-    agent_id: str | None, scope_id: str, *, to_change: bool = False
-) -> tuple[Partition, Memory]:
+def _find_to_change(agent_id: str | None, caller: Caller) -> tuple[Partition, Memory]:
+    """The same for whoever may change it. Raises `Refusal`."""
+    partition, block = _find(agent_id, caller.scope_id)
+    if not is_offered(block, admin=caller.identity.has_role("admin")):
+        text = "This agent's memory cannot be changed by callers (`memory.editableBy`)."
+        if block.editable_by == "admin":
+            text = "Only callers with the role admin may change this agent's memory."
+        raise Refusal(403, "memory_not_editable", text)
+    return partition, block
+
+
+def _find(agent_id: str | None, scope_id: str) -> tuple[Partition, Memory]:
     """The caller's partition of an agent that keeps memory. Raises `Refusal`."""
     try:
         agent = site().agents.current(agent_id)
@@ -120,9 +130,6 @@ def _find(
     block = agent.bundle.config.memory
     if block is None or not block.enabled:
         raise Refusal(404, "memory_disabled", "This agent keeps no memory.")
-    if to_change and not is_offered(block):
-        text = "This agent's memory cannot be changed by callers (`memory.editableBy`)."
-        raise Refusal(403, "memory_not_editable", text)
     return Partition(agent.id, scope_id), block
 
 

@@ -126,7 +126,7 @@ def _load_taken(agents: ServedAgents, row: Run) -> TakenRun:
     if request.replay is None:
         if state.turn == 0:
             tell_late(ref, row.first_seq)
-        memory = recall(agent, ref, row.first_seq, starting=state.turn == 0)
+        memory = recall(agent, ref, row.first_seq, starting=state.turn == 0, admin=request.admin)
     else:
         persona = load_persona(agent, request, request.replay)
         request, problem = choose_model(agent, request, request.replay)

@@ -250,6 +250,29 @@ def test_scopes_appear_and_can_be_blocked(gate: Gate) -> None:
 
 
 @requirement("scope.key")
+@requirement("scope.memory-editable")
+def test_memory_for_admins_is_changed_by_admins(gate: Gate) -> None:
+    told = {"content": "Likes tea", "agentId": "strict"}
+    at = "/api/memory?scope_id=tea"
+    refused = gate.ask("POST", at, told, gate.key())
+    assert (refused.status, refused.code) == (403, "memory_not_editable")
+    assert "role admin" in refused.json["error"]["message"]
+    for role in ("admin", "ops"):
+        made = gate.ask("POST", at, {**told, "content": f"{role} likes tea"}, gate.key(role=role))
+        assert made.status == 201, made.body
+        where = f"/api/memory/{made.json['added']['id']}?scope_id=tea&agentId=strict"
+        assert gate.ask("DELETE", where, bearer=gate.key()).status == 403
+        assert gate.ask("DELETE", where, bearer=gate.key(role=role)).status == 204
+
+
+@pytest.mark.parametrize("path", ["/api/stores?agentId=free", "/sessions?agentId=strict"])
+def test_a_scope_appears_with_its_first_use_whatever_that_is(gate: Gate, path: str) -> None:
+    scope = f"looking-{path[5:8].strip('/')}"
+    assert gate.ask("GET", f"{path}&scope_id={scope}", bearer=gate.key()).status == 200
+    sql = "SELECT agent FROM sessions_app_scope WHERE scope_id = %s"
+    wait_for(lambda: gate.query(sql, scope) == [(path.split("=")[1],)])
+
+
 def test_last_use_is_written(gate: Gate) -> None:
     key = gate.key(name="used")
     assert gate.ask("GET", "/sessions", bearer=key).status == 200

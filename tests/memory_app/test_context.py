@@ -72,8 +72,8 @@ def make_agent(folder: Path, **memory: Any) -> Agent:
 class Story:
     """One session of one partition, run by run."""
 
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent
+    def __init__(self, agent: Agent, *, admin: bool = False) -> None:
+        self.agent, self.admin = agent, admin
         self.partition = Partition("desk", f"t-{uuid.uuid4().hex}")
         self.session = make_session(scope_id=self.partition.scope_id)
         self.place = 0
@@ -97,7 +97,7 @@ class Story:
         return RunRef(run.pk, 1, self.session.pk, self.partition.scope_id)
 
     def recall(self, ref: RunRef, *, starting: bool = True) -> Recall:
-        return recall(self.agent, ref, self.place, starting=starting)
+        return recall(self.agent, ref, self.place, starting=starting, admin=self.admin)
 
     def tell(self) -> Recall:
         return self.recall(self.begin())
@@ -168,6 +168,18 @@ def test_reminders_need_a_tool_and_an_interval(tmp_path: Path) -> None:
     assert nudges(nudgeInterval=1) == [True] * 5
     for memory in ({"nudgeInterval": 0}, {"nudgeInterval": 1, "editableBy": "none"}):
         assert not any(nudges(**memory))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("admin", [False, True])
+def test_admin_sessions_are_told_of_a_memory_that_they_may_change(
+    tmp_path: Path, admin: bool
+) -> None:
+    agent = make_agent(tmp_path, nudgeInterval=1, editableBy="admin")
+    story = Story(agent, admin=admin)
+    told = [story.tell() for _ in range(2)]
+    assert [NUDGE in each.aside for each in told] == [admin, admin]
+    assert bool(told[0].section) == admin
 
 
 @pytest.mark.django_db
