@@ -58,7 +58,8 @@ def _put_all(place: Place, items: list[Any], origin: Origin) -> dict[str, Any]:
         raise BatchFailed(f"Nothing was stored, {len(failed)} of {len(items)} failed. {told}")
     if place.spec.failure.dead_letter:
         for each in failed:
-            bury(place, [items[each.index]], each.error, origin)
+            item = items[each.index]
+            bury(place, [item], each.error, origin.of_item(item))
     stored = len(items) - len(failed)
     if stored:
         tell_change(place, "batch", count=stored)
@@ -76,7 +77,7 @@ def _put_one(place: Place, item: Any, origin: Origin) -> str | None:
     try:
         key, payload = check_document(place.spec, item)
         with transaction.atomic():
-            write(place, key, payload, origin)
+            write(place, key, payload, origin.of_item(item))
     except InvalidDocument as error:
         return "; ".join(f'"{each["field"]}" {each["problem"]}' for each in error.details[:SHOWN])
     except StoreError as error:

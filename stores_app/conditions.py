@@ -184,11 +184,15 @@ def _check_storable(path: str, value: Any) -> None:
         text = text.replace("\\u0000", "\x00")
     if len(text) > MAX_TEXT or UNSTORABLE.search(text):
         raise BadQuery(f'"{path}" is compared with a value that no document can have')
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        _check_finite(path, value)
+    _check_finite(path, value)
 
 
-def _check_finite(path: str, value: float) -> None:
+def _check_finite(path: str, value: Any) -> None:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_finite(path, item)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
     try:
         finite = math.isfinite(value)
     except OverflowError:

@@ -65,7 +65,7 @@ def _store_all(place: Place, letter: DeadLetter) -> None:
     with writing(place):
         for item in letter.items:
             key, payload = check_document(place.spec, item)
-            write(place, key, payload, origin)
+            write(place, key, payload, origin.of_item(item))
         tell_change(place, "batch", count=len(letter.items))
 
 

@@ -64,6 +64,12 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     tool: str = ""
     arguments: dict[str, Any] | None = None
 
+    def of_item(self, item: Any) -> Origin:
+        """Who writes one document of a call's several: of its arguments, the document's own."""
+        if self.arguments is None:
+            return self
+        return msgspec.structs.replace(self, arguments=item if isinstance(item, dict) else {})
+
 
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """The answer to a write."""

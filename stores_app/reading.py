@@ -72,7 +72,7 @@ def document_to_api(place: Place, row: Read, *, trace: bool = True) -> dict[str,
         meta["expiresAt"] = row.expires_at.isoformat()
     if row.pending:
         meta["embedding"] = "pending"
-    if trace and row.trace is not None:
+    if trace and row.trace is not None and _may_trace(place):
         meta["trace"] = row.trace
     return _shape(place, row.key, row.version, row.payload, meta)
 
@@ -86,9 +86,14 @@ def version_to_api(place: Place, row: DocumentVersion) -> dict[str, Any]:
     }
     if row.deleted:
         meta["deleted"] = True
-    if row.trace is not None:
+    if row.trace is not None and _may_trace(place):
         meta["trace"] = row.trace
     return _shape(place, row.key, row.version, row.payload, meta)
+
+
+def _may_trace(place: Place) -> bool:
+    # Who wrote a shared document, in which session and with which words, is its owners' affair.
+    return place.scope_id == place.caller_scope
 
 
 def _shape(

@@ -87,7 +87,7 @@ def _put(
 
 async def put_documents(context: ToolContext, place: Place, items: list[Any]) -> dict[str, Any]:
     """Store many documents, once for the call. Raises `ToolError`."""
-    origin = origin_of(context, {"items": items})
+    origin = origin_of(context, {})  # of each document its own arguments are kept
 
     def write() -> Any:
         try:

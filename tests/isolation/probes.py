@@ -138,7 +138,7 @@ def probe_keys(world: World, server: Server) -> Iterator[str]:
             "POST", "/chat/sync", body, headers={"Idempotency-Key": ids["idem"]}
         )
         yield from find_canary("Idempotency-Key", answer.body)
-        told.append((answer.status, json.loads(answer.body).get("text")))
+        told.append((answer.status, json.loads(answer.body)["response"]))
     if told[0] != told[1] or told[0][0] != 200:
         yield f"Idempotency-Key: unknown {told[0]}, foreign {told[1]}"
 

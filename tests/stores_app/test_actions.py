@@ -157,6 +157,18 @@ def test_shared_stores_are_read_by_all_and_written_by_the_empty_scope(at: Open) 
     assert keys(place, search="x") == ["x"]
     assert get(place, "x") is not None
     assert all(Document.objects.filter(store="rates").values_list("shared", flat=True))
+
+
+def test_tenants_are_not_told_who_wrote_a_shared_document(at: Open) -> None:
+    """Else its trace tells them of sessions and words of the empty scope."""
+    changes = {"rates": {"trace": True, "history": {"versions": 2}}}
+    owner, tenant = at("rates", scope="", **changes), at("rates", scope="acme", **changes)
+    store(owner, {"code": "x"}, {"code": "x", "rate": 2})
+    for place, told in ((owner, True), (tenant, False)):
+        row, older = read_history(place, "x")
+        assert row is not None
+        shown = [document_to_api(place, row), version_to_api(place, older[0])]
+        assert [("trace" in each["meta"]) for each in shown] == [told, told]
     assert keys(at("rates", agent="second")) == []
 
 

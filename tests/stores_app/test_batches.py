@@ -15,7 +15,7 @@ from stores_app.batches import put_many
 from stores_app.errors import BatchFailed, ReadOnlyStore
 from stores_app.expiry import forget_receipts, purge_documents
 from stores_app.models import DeadLetter, Document, DocumentVersion, Receipt
-from stores_app.places import Place
+from stores_app.places import Origin, Place
 from stores_app.reading import get
 from tests.requirements import requirement
 from tests.stores_app.conftest import API, Open, keys, order, store
@@ -59,6 +59,20 @@ def test_all_or_nothing_leaves_nothing(at: Open) -> None:
     letter = DeadLetter.objects.get()
     assert len(letter.items) == 6
     assert put_many(place, [order("1"), order("5")], API)["stored"] == 2
+
+
+def test_each_document_of_a_batch_keeps_its_own_arguments(at: Open) -> None:
+    place = with_failure(at, mode="partial", deadLetter=True)
+    call = Origin("tool", tool="store_orders_batch", arguments={})
+    put_many(place, BATCH, call)
+    row = get(place, "1")
+    assert row is not None
+    assert row.trace == {"source": "tool", "tool": call.tool, "arguments": BATCH[0]}
+    letters = list(DeadLetter.objects.all())
+    assert len(letters) == 4
+    for letter in letters:
+        (item,) = letter.items
+        assert letter.origin["arguments"] == (item if isinstance(item, dict) else {})
 
 
 def test_a_batch_of_a_call_is_stored_once(at: Open) -> None:

@@ -163,6 +163,8 @@ def test_words_are_searched_in_this_partition_alone(at: Open, way: Limits) -> No
         ({"filter": {"total": {"$contains": "1"}}}, "part of a string"),
         ({"filter": {"tags": {"$contains": []}}}, "not empty"),
         ({"filter": {"total": {"$gt": 10**400}}}, "not JSON|no document"),
+        ({"filter": {"total": {"$in": [1, 10**400]}}}, "no document"),
+        ({"filter": {"other": {"$in": [{"a": [10**400]}]}}}, "no document"),
         ({"filter": {f"f{n}": 1 for n in range(21)}}, "at most 20"),
         ({"sort": "a b"}, "is not a path"),
         ({"sort": "$version"}, "no order"),
