@@ -166,6 +166,8 @@ if AGENT_SANDBOX not in MODES:
     _problems.append(f"AGENT_SANDBOX must be one of {', '.join(MODES)}, it is {AGENT_SANDBOX!r}.")
 SANDBOX_TEMPLATES = _text("SANDBOX_TEMPLATES", str(DATA_DIR / "templates"))
 """Where root folders that `sandbox.template` names are found."""
+SANDBOX_TEMPLATES_KEEP_DAYS = _number("SANDBOX_TEMPLATES_KEEP_DAYS", 7, least=1)
+"""What images hold is deleted when no program has run in it for so long."""
 SANDBOX_POOL_SIZE = _number("SANDBOX_POOL_SIZE", 8, least=1)
 
 BODY_LIMIT_CHAT = _number("BODY_LIMIT_CHAT", 40 * 1024 * 1024, least=1024)

@@ -1,7 +1,8 @@
 """A root folder from an image: an archive as `docker export`, `docker save` or OCI tools write it.
 
-Law: unpacked once for each content, whole or not at all. Whatever an archive says, nothing is
-written or linked outside of its own folder; devices are left out, no set-uid bit is kept.
+Law: unpacked once for each content, whole or not at all, and deleted when it was not used for
+long. Whatever an archive says, nothing is written, linked or removed outside of its own folder;
+devices are left out, no set-uid bit is kept.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -21,35 +23,76 @@ from typing import IO, Any
 from agentsite.sandbox.base import SandboxUnavailable
 
 MOST_LINKS = 40
+NEW, OLD = "new-", "old-"
+"""Folders that are being filled, and that are being deleted."""
+DAY = 86_400
 GONE, ALL_GONE = ".wh.", ".wh..wh..opq"
 """How a layer says that it removes a file, or all that lay in a folder before."""
 
 
-def unpack(image: Path, cache: Path) -> Path:
+def unpack(image: Path, cache: Path, *, keep_days: float = 7) -> Path:
     """The root folder of an image, below `cache`; blocks while it is unpacked for the first time.
 
+    What was not asked for in `keep_days` is deleted when something new is unpacked.
     Raises `SandboxUnavailable` for a file that is no image.
     """
     facts = image.stat()
     told = f"{image}\0{facts.st_size}\0{facts.st_mtime_ns}".encode()
     root = cache / f"{image.name}-{hashlib.sha256(told).hexdigest()[:16]}"
-    if root.is_dir():
+    if _note_use(root):
         return root
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     with (cache / "lock").open("w") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
-        if root.is_dir():  # another process was faster
+        if _note_use(root):  # another process was faster
             return root
-        started = Path(tempfile.mkdtemp(dir=cache, prefix="new-"))
+        _sweep(cache, time.time() - keep_days * DAY)
+        started = Path(tempfile.mkdtemp(dir=cache, prefix=NEW))
         try:
             _unpack_into(started, image)
             started.chmod(0o755)
+            os.utime(started)
             started.rename(root)
         except (tarfile.TarError, OSError, ValueError, KeyError, EOFError) as error:
             raise SandboxUnavailable(f"{image.name} cannot be unpacked: {error}") from error
         finally:
             shutil.rmtree(started, ignore_errors=True)
     return root
+
+
+def _note_use(root: Path) -> bool:
+    """Write down on a root folder that it is used now; False when there is none (any more)."""
+    try:
+        place = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(place, fcntl.LOCK_SH)
+        os.utime(place)
+        return root.is_dir() and os.path.samestat(os.fstat(place), root.stat())
+    finally:
+        os.close(place)
+
+
+def _sweep(cache: Path, before: float) -> None:
+    """Delete root folders that nobody asked for since; whoever holds the cache's lock may."""
+    for path in cache.iterdir():
+        if path.name.startswith((NEW, OLD)):  # left behind by a process that was killed
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_dir() and (gone := _set_aside(path, before)) is not None:
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def _set_aside(root: Path, before: float) -> Path | None:
+    """Rename a folder that was not used since, so that nobody begins to use it meanwhile."""
+    place = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        if os.fstat(place).st_mtime >= before:
+            return None
+        return root.rename(root.with_name(f"{OLD}{root.name}"))
+    finally:
+        os.close(place)
 
 
 def _unpack_into(root: Path, image: Path) -> None:
@@ -96,8 +139,10 @@ def _apply(layer: tarfile.TarFile, root: Path) -> None:
     """Put one layer over what is there."""
     for member in layer:
         parts = PurePosixPath(member.name.lstrip("/")).parts
-        if not parts or parts[-1] == "..":
+        if not parts:
             continue  # the root itself
+        if ".." in parts:
+            raise ValueError(f"{member.name} in it leads upwards")
         folder = find_inside(root, "/".join(parts[:-1]))
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         path = folder / parts[-1]
@@ -105,7 +150,10 @@ def _apply(layer: tarfile.TarFile, root: Path) -> None:
             for each in folder.iterdir():
                 _remove(each)
         elif path.name.startswith(GONE):
-            _remove(folder / path.name.removeprefix(GONE))
+            rest = path.name.removeprefix(GONE)
+            if rest in ("", ".", ".."):
+                raise ValueError(f"{member.name} in it removes no file")
+            _remove(folder / rest)
         else:
             _put(layer, member, path, root)
 

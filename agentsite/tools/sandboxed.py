@@ -90,7 +90,12 @@ async def find_template(bundle: Bundle) -> Path | None:
             return place.resolve()
         if place.is_file():
             try:
-                return await asyncio.to_thread(unpack, place.resolve(), shelf / UNPACKED)
+                return await asyncio.to_thread(
+                    unpack,
+                    place.resolve(),
+                    shelf / UNPACKED,
+                    keep_days=settings.SANDBOX_TEMPLATES_KEEP_DAYS,
+                )
             except SandboxUnavailable as error:
                 raise ToolError(f"The sandbox template is no image: {error}") from None
     raise ToolError(

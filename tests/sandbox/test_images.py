@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import stat
 import tarfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,6 +106,23 @@ def test_an_image_is_unpacked_once_and_anew_when_it_changes(tmp_path: Path) -> N
     assert sorted(each.name[:6] for each in cache.iterdir()) == ["image.", "image.", "lock"]
 
 
+@requirement("agent.sandbox-image")
+def test_what_nobody_uses_is_deleted_when_something_new_comes(tmp_path: Path) -> None:
+    cache, long_ago = tmp_path / "cache", time.time() - 8 * 86_400
+    images = [tmp_path / f"{name}.tar" for name in "abc"]
+    for image in images:
+        image.write_bytes(pack([(image.name, b"1")]))
+    unused, used = unpack(images[0], cache), unpack(images[1], cache)
+    for root in (unused, used):
+        os.utime(root, (long_ago, long_ago))
+    (cache / "new-killed").mkdir()
+    assert unpack(images[1], cache) == used, "asking for it is using it"
+    assert unused.is_dir()
+    root = unpack(images[2], cache)
+    assert {path for path in cache.iterdir() if path.is_dir()} == {used, root}
+    assert files_of(unpack(images[0], cache)) == {"a.tar": b"1"}
+
+
 HOSTILE: list[list[Entry]] = [
     [("../evil", b"x")],
     [("a/../../evil", b"x")],
@@ -115,6 +134,13 @@ HOSTILE: list[list[Entry]] = [
     [("out", "{outside}"), ("out/.wh.secret", b"")],
     [("out", "{outside}"), ("out/.wh..wh..opq", b"")],
     [("a", "b"), ("b", "a"), ("a/evil", b"x")],
+    [(".wh...", b"")],
+    [("a/.wh...", b"")],
+    [("a/.wh..", b""), (".wh..", b"")],
+    [("a/.wh.", b""), (".wh.", b"")],
+    [("..", None)],
+    [("a/../..", None), ("a/../../.wh.other", b"")],
+    [("up", ".."), ("up/.wh...", b"")],
     [special("evil", tarfile.LNKTYPE, "../../{outside}/secret")],
     [("out", "{outside}"), special("evil", tarfile.LNKTYPE, "out/secret")],
     [special("evil", tarfile.CHRTYPE), special("pipe", tarfile.FIFOTYPE)],
@@ -136,6 +162,7 @@ def test_nothing_of_an_image_reaches_out(entries: list[Entry], tmp_path: Path) -
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("kept")
+    (tmp_path / "cache" / "other").mkdir(parents=True)
     image = tmp_path / "image.tar"
     image.write_bytes(pack([fill(entry, str(outside)) for entry in entries]))
     try:
@@ -146,6 +173,8 @@ def test_nothing_of_an_image_reaches_out(entries: list[Entry], tmp_path: Path) -
     assert (outside / "secret").read_text() == "kept"
     assert (outside / "secret").stat().st_nlink == 1
     assert not (tmp_path / "evil").exists()
+    assert (tmp_path / "cache" / "other").is_dir()
+    assert (tmp_path / "cache" / "lock").is_file()
     kinds = [path.lstat().st_mode for path in root.rglob("*")]
     assert all(stat.S_IFMT(kind) in REGULAR for kind in kinds)
 
