@@ -23,6 +23,7 @@ from agentsite.engine.deltas import Usage
 from agentsite.engine.events import AnyEvent, ToolLogged, ToolProgressed, ToolRelabelled
 from agentsite.engine.ports import ModelName, Purpose, ToolSpec
 from agentsite.manifest.bundle import Bundle
+from agentsite.tools.limits import Limits
 from agentsite.tools.results import ToolError, ToolResult, clean
 
 __all__ = ["ReadResult", "StoredSlice", "Tool", "ToolContext", "ToolError", "ToolResult", "clean"]
@@ -106,6 +107,10 @@ class ToolContext:
     """For whom the call is made, as the rules of connections ask."""
     approved: bool = False
     """A person approved this very call."""
+    left: list[Callable[[], Awaitable[ToolResult]]] = field(default_factory=list)
+    """What goes on although the call was stopped: waits for its result, which is told then."""
+    limits: Limits | None = None
+    """What calls of this process share; set by the executor."""
     closed: bool = False
     """Set when the call has its result: what a straggler sends then is dropped."""
 

@@ -144,16 +144,30 @@ def _make_call(bundle: Bundle, folder: ToolFolder) -> Call:
             raise ToolError(f'Tool "{folder.name}" cannot run: its handler does not load.')
         environment = {name: bundle.tool_env.get(name) for name in folder.env}
         handler_context = HandlerContext(context, environment, asyncio.get_running_loop())
-        value = await _call_handler(handler.function, arguments, handler_context, folder.name)
+
+        async def shape_late(future: asyncio.Future[Any]) -> ToolResult:
+            return shape_result(await future, folder.response_shaping)
+
+        value = await _call_handler(
+            handler.function,
+            arguments,
+            handler_context,
+            folder.name,
+            lambda future: context.left.append(lambda: shape_late(future)),
+        )
         return shape_result(value, folder.response_shaping)
 
     return call
 
 
 async def _call_handler(
-    function: Callable[..., Any], arguments: dict[str, Any], context: HandlerContext, name: str
+    function: Callable[..., Any],
+    arguments: dict[str, Any],
+    context: HandlerContext,
+    name: str,
+    left: Callable[[asyncio.Future[Any]], None],
 ) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(arguments, context)
-    value = await run_in_thread(lambda: function(arguments, context), f"tool {name}")
+    value = await run_in_thread(lambda: function(arguments, context), f"tool {name}", left)
     return await value if inspect.isawaitable(value) else value

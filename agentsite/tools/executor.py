@@ -21,6 +21,7 @@ from agentsite.tools.base import Tool, ToolContext, ToolError, ToolResult
 from agentsite.tools.limits import Limits
 from agentsite.tools.permissions import Guard
 from agentsite.tools.results import STORED_CHARS
+from agentsite.tools.threads import Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,8 @@ async def run_calls(
         raise
     except BaseExceptionGroup as group_error:
         raise _first_error(group_error) from None
+    finally:
+        batch.over.set()
 
 
 def _group_calls(
@@ -145,6 +148,8 @@ class _Batch:
     denied: set[str] = field(default_factory=set)
     reported: set[str] = field(default_factory=set)
     started: dict[str, float] = field(default_factory=dict)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Every call of the batch is settled, or will not be."""
 
     async def run_in_slot(self, call: ToolCallPart, slots: asyncio.Semaphore) -> None:
         async with slots:
@@ -186,44 +191,54 @@ class _Batch:
 
     async def _run(self, call: ToolCallPart, tool: Tool, seconds: float) -> ToolResult:
         context = self.make_context(call, time.monotonic() + seconds)
+        context.limits = self.limits
         task = asyncio.create_task(self._call_tool(tool, context, call), name=f"call {call.id}")
         try:
             await asyncio.wait({task}, timeout=seconds)
             if task.done():
                 return _take_result(task, tool)
-            await _finish_regardless(self._stop(task, tool, call))
+            await _finish_regardless(self._stop(task, tool, call, context))
+            if (result := _take_effect(task)) is not None:
+                return result
             return ToolResult.fail(f'Tool "{tool.name}" did not finish within {seconds:g} s.')
         except asyncio.CancelledError:
             if not task.done():
-                await _finish_regardless(self._stop(task, tool, call))
-            # What took effect all the same is told as it was, not as interrupted.
-            if task.done() and not task.cancelled() and not task.result().error:
-                await _finish_regardless(self._report(call, task.result()))
+                await _finish_regardless(self._stop(task, tool, call, context))
+            if (result := _take_effect(task)) is not None:
+                await _finish_regardless(self._report(call, result))
             raise
         finally:
             context.closed = True
 
-    async def _stop(self, task: asyncio.Task[ToolResult], tool: Tool, call: ToolCallPart) -> None:
+    async def _stop(
+        self, task: asyncio.Task[ToolResult], tool: Tool, call: ToolCallPart, context: ToolContext
+    ) -> None:
         """Cancel, wait, cancel again; a tool that shrugs off both is left behind, and named."""
         for _ in range(2):
             task.cancel()
             await asyncio.wait({task}, timeout=self.grace_s)
             if task.done():
-                return
-        logger.error("Tool %s ignores its cancellation and goes on in the background", tool.name)
-        if self.late is not None:
-            self.limits.keep(self._await_late(task, call, self.late))
+                break
+        left = [go_on() for go_on in context.left]
+        if not task.done():
+            left.append(task)
+        if left:
+            logger.error(
+                "Tool %s ignores its cancellation and goes on in the background", tool.name
+            )
+        for work in left:
+            self.limits.keep(self._await_late(work, call))
 
-    async def _await_late(
-        self, task: asyncio.Task[ToolResult], call: ToolCallPart, late: TellLate
-    ) -> None:
-        await asyncio.wait({task})
-        if task.cancelled():
+    async def _await_late(self, work: Awaitable[ToolResult], call: ToolCallPart) -> None:
+        try:
+            result = await _take_errors(work, call)
+        except (asyncio.CancelledError, Stopped):
             return
-        result = task.result()
+        await self.over.wait()  # nothing comes late before it was settled otherwise
         spent = round((time.monotonic() - self.started[call.id]) * 1000)
         status: Literal["ok", "error"] = "error" if result.error else "ok"
-        await late(call, Settled(status, result.cut(STORED_CHARS), spent))
+        if self.late is not None:
+            await self.late(call, Settled(status, result.cut(STORED_CHARS), spent))
 
     async def _call_tool(self, tool: Tool, context: ToolContext, call: ToolCallPart) -> ToolResult:
         """Call, and call again where that is allowed and promises something."""
@@ -256,18 +271,33 @@ class _Batch:
 
 
 async def _call_once(tool: Tool, context: ToolContext, call: ToolCallPart) -> ToolResult:
-    try:
+    async def check_and_call() -> ToolResult:
         if problem := tool.find_problem(call.arguments):
             return ToolResult.fail(problem)
         return await tool.call(context, call.arguments)
+
+    return await _take_errors(check_and_call(), call)
+
+
+async def _take_errors(work: Awaitable[ToolResult], call: ToolCallPart) -> ToolResult:
+    """The result of a tool; whatever it raises is a result, too."""
+    try:
+        return await work
     except ToolError as error:
         return ToolResult.fail(str(error), transient=error.transient)
     except (Exception, SystemExit):
-        logger.exception("Tool %s failed in call %s", tool.name, call.id)
+        logger.exception("Tool %s failed in call %s", call.name, call.id)
         return ToolResult.fail(
-            f'Tool "{tool.name}" failed unexpectedly. '
+            f'Tool "{call.name}" failed unexpectedly. '
             f"The operators find the cause in the log under {call.id}."
         )
+
+
+def _take_effect(task: asyncio.Task[ToolResult]) -> ToolResult | None:
+    """What a call that was stopped did all the same: that is told as it was."""
+    if task.done() and not task.cancelled() and not task.result().error:
+        return task.result()
+    return None
 
 
 def _take_result(task: asyncio.Task[ToolResult], tool: Tool) -> ToolResult:

@@ -7,7 +7,9 @@ tool.json's `env` is readable from the environment.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -121,7 +123,17 @@ class HandlerContext:
         """
         if not block_of(self._context.bundle).shell_exec:
             raise ToolError('ctx.exec needs "sandbox": {"shellExec": true} in amodal.json.')
-        return await run_shell(self._context.bundle, command, timeout)
+        work = self._run_in_place(command, timeout)
+        if asyncio.get_running_loop() is self._loop:
+            return await work
+        # A thread with a loop of its own: places are given out on the server's.
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def _run_in_place(self, command: str, seconds: float | None) -> dict[str, Any]:
+        limits = self._context.limits
+        patience = max(0.0, self.deadline - time.monotonic())
+        async with limits.sandbox(patience) if limits else nullcontext():
+            return await run_shell(self._context.bundle, command, seconds)
 
     def _send(self, work: Callable[[], None]) -> None:
         try:

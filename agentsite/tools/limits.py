@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from agentsite.tools.results import ToolError
@@ -140,6 +140,10 @@ class Limits:
             if tool.pool is not None:
                 await stack.enter_async_context(self._pools[tool.pool].slot(patience))
             yield
+
+    def sandbox(self, patience: float) -> AbstractAsyncContextManager[None]:
+        """A place for one more sandboxed program, of a call that has its own elsewhere."""
+        return self._pools["sandbox"].slot(patience)
 
     def _window(self, key: tuple[str, ...], calls: int, seconds: float) -> Window:
         if len(self._windows) > KEPT_WINDOWS:

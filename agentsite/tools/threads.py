@@ -21,11 +21,14 @@ class Stopped(BaseException):
     """Raised in a thread whose call was cancelled; not an Exception, so few catch it."""
 
 
-async def run_in_thread(work: Callable[[], T], name: str) -> T:
+async def run_in_thread(
+    work: Callable[[], T], name: str, left: Callable[[asyncio.Future[T]], None] | None = None
+) -> T:
     """Return what `work` returns, or raise what it raises.
 
     A cancelled await returns at once, and `Stopped` is raised in the thread: at its next
-    step of Python, which ends loops and chains of calls; what waits in C ends first.
+    step of Python, which ends loops and chains of calls; what waits in C ends first. `left`
+    takes what a thread comes to that was still at its work then.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -59,9 +62,12 @@ async def run_in_thread(work: Callable[[], T], name: str) -> T:
     thread = threading.Thread(target=run_quietly, name=name, daemon=True)
     thread.start()
     try:
-        return await future
+        return await asyncio.shield(future)
     except asyncio.CancelledError:
         stop(thread, lambda: finished)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if left is not None:
+            left(future)
         raise
 
 

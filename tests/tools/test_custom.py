@@ -14,7 +14,7 @@ import pytest
 from agentsite.engine.events import ToolLogged, ToolProgressed
 from agentsite.engine.messages import ToolCallPart
 from agentsite.tools.custom import check
-from agentsite.tools.executor import Settled, run_calls
+from agentsite.tools.executor import Settled, TellLate, run_calls
 from agentsite.tools.toolset import build_toolset
 from tests.tools.agents import Calls, write_agent
 
@@ -26,6 +26,7 @@ async def run_tool(
     handler: str,
     arguments: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
+    late: TellLate | None = None,
     **tool_json: Any,
 ) -> tuple[Settled, Calls]:
     """Write an agent with the tool `look`, load it and call the tool."""
@@ -44,6 +45,7 @@ async def run_tool(
         concurrency=8,
         timeout_s=5.0,
         settled=report,
+        late=late,
     )
     return results[0], calls
 
@@ -99,6 +101,33 @@ def handle(params, ctx):
     await asyncio.to_thread(thread.join, 5)
     await asyncio.sleep(0)
     assert calls.events == []
+
+
+async def test_what_a_blocking_function_does_after_its_time_is_told_late(tmp_path: Path) -> None:
+    handler = """
+import threading
+
+release = threading.Event()
+
+def handle(params, ctx):
+    try:
+        release.wait(30)
+    except BaseException:
+        pass
+    return "paid"
+"""
+    late: asyncio.Queue[tuple[str, Settled]] = asyncio.Queue()
+
+    async def hear(call: ToolCallPart, settled: Settled) -> None:
+        late.put_nowait((call.id, settled))
+
+    settled, calls = await run_tool(tmp_path, handler, timeout=20, late=hear)
+    assert "did not finish within 0.02 s" in settled.result.text
+    (module,) = [sys.modules[name] for name in sys.modules if calls.bundle.hash[:16] in name]
+    module.release.set()
+    async with asyncio.timeout(5):
+        name, came = await late.get()
+    assert (name, came.status, came.result.text) == ("tc_1", "ok", "paid")
 
 
 async def test_only_named_variables_are_readable(tmp_path: Path) -> None:

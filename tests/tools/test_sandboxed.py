@@ -13,6 +13,7 @@ from agentsite.engine.events import ToolLogged, ToolProgressed, ToolRelabelled
 from agentsite.engine.messages import ToolCallPart
 from agentsite.manifest.bundle import Bundle
 from agentsite.tools.executor import Settled
+from agentsite.tools.limits import BUSY, Limits
 from agentsite.tools.sandboxed import chooser
 from agentsite.tools.toolset import build_toolset
 from tests.requirements import requirement
@@ -36,11 +37,13 @@ def make_agent(root: Path, handler: str, *, file: str = "handler.sh", **keys: An
     return write_agent(root, files, {"TOKEN": "sk-token-123", "OTHER": "sk-other-123"})
 
 
-async def run(bundle: Bundle, name: str = "t", **arguments: Any) -> tuple[Settled, Calls]:
+async def run(
+    bundle: Bundle, name: str = "t", limits: Limits | None = None, **arguments: Any
+) -> tuple[Settled, Calls]:
     calls = Calls(bundle)
     runner = Runner(calls)
     tool = build_toolset(bundle)[name]
-    await runner.run_parts([tool], [ToolCallPart("tc_0", name, arguments)])
+    await runner.run_parts([tool], [ToolCallPart("tc_0", name, arguments)], limits=limits)
     ((_, settled),) = runner.settled
     return settled, calls
 
@@ -156,6 +159,24 @@ async def test_shell_commands_run_in_the_sandbox(tmp_path: Path) -> None:
     late, _ = await run(bundle, "shell_exec", command="sleep 9", timeout=0.2)
     assert late.status == "error"
     assert json.loads(late.result.text)["ended"] == "it took longer than 0.2 s"
+
+
+@requirement("runs.tool-limits")
+@pytest.mark.parametrize("form", ["async", "sync"])
+async def test_a_handler_that_runs_commands_takes_the_places_of_programs(
+    tmp_path: Path, form: str
+) -> None:
+    bodies = {
+        "async": "async def handle(params, ctx):\n    return await ctx.exec('echo hi')\n",
+        "sync": "import asyncio\ndef handle(params, ctx):\n"
+        "    return asyncio.run(ctx.exec('echo hi'))\n",
+    }
+    bundle = make_agent(tmp_path, bodies[form], file="handler.py", timeout=300)
+    limits = Limits(sandboxes=1)
+    async with limits.sandbox(1):
+        settled, _ = await run(bundle, limits=limits)
+    assert settled.result.text == BUSY or "did not finish" in settled.result.text
+    assert limits.count_running("sandbox") == 0
 
 
 async def test_without_shell_exec_there_is_no_shell(tmp_path: Path) -> None:
