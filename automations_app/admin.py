@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -38,7 +38,6 @@ ENDS = {
     "run": "success",
     "delivered": "success",
     "running": "info",
-    "claimed": "info",
     "pending": "info",
     "queued": "warning",
     "waiting": "warning",
@@ -59,7 +58,7 @@ def show_text(text: str) -> str:
 class AutomationAdmin(LookOnly):
     """A prompt, what sets it off, and how it has been doing."""
 
-    list_display = ("name", "agent", "trigger", "schedule", "state", "failures_in_row", "succeeded")
+    list_display = ("name", "agent", "trigger", "schedule", "state", "failing")
     list_filter = ("trigger", "paused", "origin")
     search_fields = ("name", "title", "agent")
     ordering = ("agent", "name")
@@ -74,15 +73,15 @@ class AutomationAdmin(LookOnly):
             "retries", "changed",
         )}),
         ("What becomes of it", {"fields": (
-            ("failures_in_row", "last_alert_at"), "succeeded", "summed_up", "targets", "alerts",
-            "proof",
+            "failing", "succeeded", "targets", "alerts", "proof",
         )}),
     )  # fmt: skip
-    readonly_fields = ("state", "told", "succeeded", "summed_up", "targets", "alerts", "proof")
+    readonly_fields = ("state", "told", "failing", "succeeded", "targets", "alerts", "proof")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Automation]:
         rows: QuerySet[Automation] = super().get_queryset(request)
-        return rows.defer("webhook_secret", "target_secrets", "file_values")
+        rows = rows.defer("webhook_secret", "target_secrets", "file_values")
+        return rows.annotate(failures=Max("streaks__failures"))
 
     @labelled("State", STATE)
     def state(self, row: Automation) -> str:
@@ -92,13 +91,15 @@ class AutomationAdmin(LookOnly):
     def told(self, row: Automation) -> str:
         return show_text(row.prompt)
 
+    @admin.display(description="Failures in a row")
+    def failing(self, row: Any) -> str:
+        """Of the partition in which it fails most."""
+        return str(row.failures or "-")
+
     @admin.display(description="Last success")
     def succeeded(self, row: Automation) -> str:
-        return show_time(row.last_success_at)
-
-    @admin.display(description="Last summary")
-    def summed_up(self, row: Automation) -> str:
-        return show_text(row.last_summary)
+        good = row.runs.filter(status=AutomationRun.Status.SUCCESS).order_by("-created_at", "-id")
+        return show_time(good.values_list("ended_at", flat=True).first())
 
     @admin.display(description="Delivery")
     def targets(self, row: Automation) -> str:

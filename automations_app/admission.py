@@ -22,7 +22,7 @@ from agentsite.rows.together import Together
 from automations_app import answers, inbound, starting
 from automations_app.answers import Answer
 from automations_app.inbound import BadEvent
-from automations_app.models import Automation
+from automations_app.models import EACH, Automation
 from automations_app.signatures import BadSignature, Signed, verify
 
 
@@ -223,7 +223,7 @@ def _admit_stored(each: Genuine, inbound_id: int, runs: tuple[str, ...]) -> Admi
 
 
 def _scope_of(automation: Automation) -> str:
-    return "" if automation.partition == starting.EACH else automation.partition
+    return "" if automation.partition == EACH else automation.partition
 
 
 def not_found(name: str) -> Refusal:

@@ -10,9 +10,8 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Min, Q, Value
@@ -26,13 +25,16 @@ from agentsite.delivery.base import SECONDS, Outcome, Outgoing, again, dead
 from agentsite.delivery.sending import send
 from agentsite.host.clock import new_id
 from agentsite.host.site import site
+from agentsite.manifest.problems import ManifestError
 from agentsite.manifest.reload import UnknownAgent
-from agentsite.rows.secrets import Sealed, SecretLost
+from agentsite.manifest.stores import StoreSpec
+from agentsite.rows.secrets import SecretLost
 from agentsite.rows.tenancy import acting_for_all
 from agentsite.rows.units import unit
 from agentsite.tools.results import clean, clean_json
-from automations_app.models import Automation, AutomationRun, Delivery
+from automations_app.models import Automation, AutomationRun, Delivery, FailureStreak
 from automations_app.payloads import Told, compose_alert, compose_result
+from automations_app.targets import Hidden, Known, find_edited, find_target, read_targets
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,13 @@ LONGEST_PROBLEM = 500
 BLOCKS = {Delivery.Kind.RESULT: "delivery", Delivery.Kind.ALERT: "failure_alert"}
 """Where an automation names the targets of each kind."""
 CHANGED = "The automation's target has changed since; replay the delivery to use the new one."
+GONE = "The automation has no such target any more, and what it was sent with is not kept."
+UNREADABLE = "?"
+"""The mark of a target whose secrets could not be read."""
+
+
+class TargetChanged(Exception):
+    """A delivery whose target its automation does not have any more; `str()` says what to do."""
 
 
 class Claimed(NamedTuple):
@@ -62,16 +71,19 @@ def plan(run: AutomationRun, kind: str) -> None:
     block = getattr(run.automation, BLOCKS[Delivery.Kind(kind)])
     at = run.ended_at if isinstance(run.ended_at, dt.datetime) else dt.datetime.now(dt.UTC)
     told = Told(run.automation.name, at, run.output, run.error)
+    marks = _read_marks(run.automation, kind)
     Delivery.objects.bulk_create(
         [
             Delivery(
                 id=new_id("msg"),
                 automation_run=run,
+                automation_id=run.automation_id,
                 scope_id=run.scope_id,
                 kind=kind,
                 target_index=place,
                 target_type=target["type"],
                 target=target,
+                target_mark=marks[place],
                 payload=clean_json(
                     compose_alert(told)
                     if kind == Delivery.Kind.ALERT
@@ -84,8 +96,21 @@ def plan(run: AutomationRun, kind: str) -> None:
     )
 
 
+def _read_marks(automation: Automation, kind: str) -> list[str]:
+    try:
+        return [each.mark for each in _read_targets(automation, kind)]
+    except SecretLost:  # no reason for the run not to end
+        block = getattr(automation, BLOCKS[Delivery.Kind(kind)])
+        return [UNREADABLE] * len(block["targets"])
+
+
+def _read_targets(automation: Automation, kind: str) -> list[Known]:
+    name = BLOCKS[Delivery.Kind(kind)]
+    return read_targets(name, getattr(automation, name), automation.target_secrets)
+
+
 def alert(run: AutomationRun) -> None:
-    """Plan the alerts of a run that failed, if its automation has failed often enough.
+    """Plan the alerts of a run that failed, if its automation has failed often enough there.
 
     Inside the transaction that ends the run and has counted the failure.
     """
@@ -93,10 +118,11 @@ def alert(run: AutomationRun) -> None:
     if not block:
         return
     quiet = dt.timedelta(minutes=block.get("cooldownMinutes", 60))
-    due = Automation.objects.filter(
+    due = FailureStreak.objects.filter(
         Q(last_alert_at=None) | Q(last_alert_at__lte=Now() - quiet),
-        pk=run.automation_id,
-        failures_in_row__gte=block.get("after", 1),
+        automation=run.automation_id,
+        scope_id=run.scope_id,
+        failures__gte=block.get("after", 1),
     )
     if due.update(last_alert_at=Now()):
         plan(run, Delivery.Kind.ALERT)
@@ -117,27 +143,32 @@ def claim(limit: int) -> list[Claimed]:
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [CLAIM_SECONDS, limit])
         ids = [row[0] for row in cursor.fetchall()]
-    rows = Delivery.objects.filter(pk__in=ids).select_related("automation_run__automation")
+    rows = Delivery.objects.filter(pk__in=ids).select_related("automation", "automation_run")
     return [_prepare(row) for row in rows]
 
 
 def _prepare(row: Delivery) -> Claimed:
-    run = row.automation_run
-    automation = run.automation
+    run, automation = row.automation_run, row.automation
     target, refusal = dict(row.target), None
-    stores: tuple[Any, ...] = ()
+    stores: tuple[StoreSpec, ...] = ()
     try:
-        target |= _find_secrets(row)
-        if row.target_type == "store":
-            stores = site().agents.current(automation.agent).bundle.stores
-    except LookupError:
-        refusal = dead(CHANGED)
+        if row.attempts > len(settings.DELIVERY_RETRY_SECONDS) + 1:
+            refusal = dead("Every process that tried to send it ended meanwhile.")
+        else:
+            target |= _find_hidden(row)
+            stores = _find_stores(row)
     except SecretLost as error:
         refusal = again(str(error))
     except UnknownAgent:
         refusal = again(f'The agent "{automation.agent}" is not served here.')
-    if row.attempts > len(settings.DELIVERY_RETRY_SECONDS) + 1:
-        refusal = dead("Every process that tried to send it ended meanwhile.")
+    except ManifestError:
+        refusal = again(f'The files of the agent "{automation.agent}" have errors.')
+    except TargetChanged as error:
+        refusal = dead(str(error))
+    except Exception as error:
+        # It is claimed: the others that are claimed with it shall not lose their attempt.
+        logger.exception("delivery %s could not be prepared", row.pk)
+        refusal = again(f"An error of ours: {type(error).__name__}.")
     outgoing = Outgoing(
         row.id, row.attempts, automation.agent, automation.name, row.scope_id, run.session_id,
         run.run_id, target, row.payload, stores,
@@ -145,25 +176,19 @@ def _prepare(row: Delivery) -> Claimed:
     return Claimed(outgoing, refusal)
 
 
-def _find_secrets(row: Delivery) -> dict[str, str]:
-    """What was taken out of the row's target. Raises `LookupError` when that is another one now."""
-    automation = row.automation_run.automation
-    name = BLOCKS[Delivery.Kind(row.kind)]
-    sealed = automation.target_secrets
-    if not isinstance(sealed, Sealed):
-        return {}
-    known = msgspec.json.decode(sealed.open(), type=dict[str, dict[str, str]])
-    found = known.get(f"{name}.{row.target_index}", {})
-    if found and _find_target(row) != row.target:
-        raise LookupError(row.id)
-    return found
+def _find_stores(row: Delivery) -> tuple[StoreSpec, ...]:
+    """The agent's, for a target that is one of them. Raises `UnknownAgent`, `ManifestError`."""
+    if row.target_type != "store":
+        return ()
+    return site().agents.current(row.automation.agent).bundle.stores
 
 
-def _find_target(row: Delivery) -> dict[str, Any] | None:
-    """The target as the automation has it now."""
-    block = getattr(row.automation_run.automation, BLOCKS[Delivery.Kind(row.kind)]) or {}
-    targets = block.get("targets", [])
-    return targets[row.target_index] if row.target_index < len(targets) else None
+def _find_hidden(row: Delivery) -> Hidden:
+    """What was taken out of the row's target. Raises `TargetChanged`, `SecretLost`."""
+    found = find_target(_read_targets(row.automation, row.kind), row.target, row.target_mark)
+    if found is None and row.target_mark:
+        raise TargetChanged(CHANGED)
+    return {} if found is None else found.hidden
 
 
 async def attempt(claimed: Claimed) -> bool:
@@ -241,23 +266,38 @@ async def send_due(limit: int) -> int:
 
 
 def replay(delivery_id: str) -> bool:
-    """Send a dead letter again, to its target as it is now, under its old id; False for no such.
+    """Send a dead letter again under its old id; False for no such.
 
-    Synchronous: for `unit` and staff pages; the courier finds it.
+    To its target as that is now, if it still is one of the automation's, and else as it was.
+    Raises `TargetChanged` when it cannot be sent as it was, and `SecretLost`. Synchronous: for
+    `unit` and staff pages; the courier finds it.
     """
     dead_letters = Delivery.objects.filter(pk=delivery_id, status=Delivery.Status.DEAD)
-    row = dead_letters.select_related("automation_run__automation").first()
+    row = dead_letters.select_related("automation").first()
     if row is None:
         return False
-    target = _find_target(row)
-    if target is None or target["type"] != row.target_type:
-        target = row.target
+    found = _find_current(row)
+    if found is None and row.target_mark:
+        raise TargetChanged(GONE)
+    target = Known(row.target, {}) if found is None else found
     return bool(
         dead_letters.update(
             status=Delivery.Status.PENDING,
-            target=target,
+            target=target.shown,
+            target_mark=target.mark,
             attempts=0,
             next_try_at=Now(),
             ended_at=None,
         )
     )
+
+
+def _find_current(row: Delivery) -> Known | None:
+    """The target as the automation has it now, be it in another place or edited in its own."""
+    known = _read_targets(row.automation, row.kind)
+    found = find_target(known, row.target, row.target_mark)
+    if found is not None:
+        return found
+    planned = Delivery.objects.filter(automation_run=row.automation_run_id, kind=row.kind)
+    before = planned.order_by("target_index").values_list("target", "target_mark")
+    return find_edited(known, list(before), row.target_index)

@@ -1,8 +1,9 @@
 """What goes when its time is over: ended runs with their deliveries, webhooks, due times.
 
-Law: nothing goes that is still to happen, and of each automation the newest run and the newest
-due time stay: lists tell of the one, what is due next is counted from the other. Small
-transactions, so it may be stopped at any time and run in several processes at once.
+Law: nothing goes that is still to happen. Of each automation the newest run and the newest due
+time stay: lists tell of the one, what is due next is counted from the other; and of each of its
+partitions the newest run that succeeded, which the next one is told of. Small transactions, so it
+may be stopped at any time and run in several processes at once.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ def forget(age: dt.timedelta, step: int = STEP) -> int:
     runs, owner = AutomationRun.objects.all(), OuterRef("automation")
     pending = Delivery.objects.filter(automation_run=OuterRef("pk"), status="pending")
     newest_run = runs.filter(automation=owner).order_by("-created_at", "-pk").values("pk")[:1]
+    good = runs.filter(automation=owner, scope_id=OuterRef("scope_id"), status="success")
+    newest_good = good.order_by("-ended_at", "-created_at", "-pk").values("pk")[:1]
     newest_due = Occurrence.objects.filter(automation=owner).order_by("-due_at").values("pk")[:1]
     ended = runs.exclude(status__in=AutomationRun.OPEN).filter(created_at__lt=old, ended_at__lt=old)
     return (
-        _delete_all(ended.filter(~Exists(pending), ~Q(pk=newest_run)), step)
+        _delete_all(ended.filter(~Exists(pending), ~Q(pk=newest_run), ~Q(pk=newest_good)), step)
         + _delete_all(
             InboundDelivery.objects.filter(
                 ~Exists(runs.filter(inbound=OuterRef("pk"))), received_at__lt=old

@@ -16,6 +16,9 @@ from django.db.models.functions import Now
 
 from agentsite.rows.secrets import SecretField
 
+EACH = "each"
+"""The partition of an automation that runs once in every known scope."""
+
 
 def seconds_from_now(seconds: float) -> models.expressions.Combinable:
     """A moment by the database's clock, for updates and conditions."""
@@ -89,11 +92,6 @@ class Automation(models.Model):
     """What celery-beat fires; of trigger cron alone."""
     armed_since = models.DateTimeField(null=True, blank=True)
     """Due times before this moment do not count: when it was made, resumed or rescheduled."""
-    failures_in_row = models.PositiveIntegerField(default=0)
-    last_alert_at = models.DateTimeField(null=True, blank=True)
-    last_summary = models.TextField(default="", blank=True)
-    """Of the last run that succeeded, at most 1,200 characters."""
-    last_success_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -106,11 +104,30 @@ class Automation(models.Model):
         return self.title or self.name
 
 
+class FailureStreak(models.Model):
+    """How an automation has been failing in one partition: each has a count of its own."""
+
+    automation = models.ForeignKey(
+        Automation, models.CASCADE, db_index=False, related_name="streaks"
+    )
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    """Runs in a row that failed; 0 again after one that succeeded."""
+    last_alert_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["automation", "scope_id"], name="failure_streak_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.failures} failures"
+
+
 class Occurrence(models.Model):
     """A time at which an automation was due: claimed once, whoever saw it first."""
 
     class Status(models.TextChoices):
-        CLAIMED = "claimed", "claimed"
         RUN = "run", "run"
         SKIPPED = "skipped", "skipped"
         MISSED = "missed", "missed"
@@ -119,7 +136,7 @@ class Occurrence(models.Model):
         Automation, models.CASCADE, db_index=False, related_name="occurrences"
     )
     due_at = models.DateTimeField()
-    status = models.CharField(max_length=10, choices=Status, default=Status.CLAIMED)
+    status = models.CharField(max_length=10, choices=Status, default=Status.RUN)
     reason = models.CharField(max_length=300, default="", blank=True)
     """Why it was skipped or missed."""
     claimed_by = models.CharField(max_length=64, default="", blank=True)
@@ -130,8 +147,20 @@ class Occurrence(models.Model):
             models.UniqueConstraint(fields=["automation", "due_at"], name="occurrence_once"),
         ]
         indexes: ClassVar[list[models.Index]] = [
-            models.Index("claimed_at", condition=Q(status="claimed"), name="occurrence_claimed"),
             models.Index(F("due_at").desc(), F("id").desc(), name="occurrence_recent"),
+            models.Index(
+                "status",
+                F("due_at").desc(),
+                F("id").desc(),
+                condition=~Q(status="run"),
+                name="occurrence_not_run",
+            ),
+            models.Index(
+                "automation",
+                F("due_at").desc(),
+                condition=~Q(status="run"),
+                name="occurrence_not_run_of",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -165,6 +194,10 @@ class InboundDelivery(models.Model):
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(F("received_at").desc(), F("id").desc(), name="inbound_recent"),
+            models.Index(
+                "automation", F("received_at").desc(), F("id").desc(), name="inbound_of_automation"
+            ),
+            models.Index("sender_id", name="inbound_of_sender"),
         ]
 
     def __str__(self) -> str:
@@ -186,7 +219,6 @@ class AutomationRun(models.Model):
         WAITING = "waiting", "waits for a person"
         SUCCESS = "success", "success"
         FAILED = "failed", "failed"
-        SKIPPED = "skipped", "skipped"
 
     OPEN = (Status.QUEUED, Status.RUNNING, Status.WAITING)
 
@@ -203,6 +235,10 @@ class AutomationRun(models.Model):
     )
     requested_by = models.CharField(max_length=200, default="", blank=True)
     """The person or key that asked for it, of cause manual."""
+    request_key = models.CharField(max_length=64, default="", blank=True)
+    """Digest of the caller's Idempotency-Key, of cause manual."""
+    request_hash = models.CharField(max_length=64, default="", blank=True)
+    """Hash of the body that came with that key."""
     event = models.TextField(null=True, blank=True)  # noqa: DJ001
     """What was sent, as the prompt shows it (`prompt.render_event`); null when nothing was."""
     tries = models.PositiveSmallIntegerField(default=1)
@@ -242,12 +278,35 @@ class AutomationRun(models.Model):
             models.UniqueConstraint(
                 fields=["run_id"], condition=~Q(run_id=""), name="automation_run_of_run"
             ),
+            models.UniqueConstraint(
+                fields=["automation", "scope_id", "request_key"],
+                condition=~Q(request_key=""),
+                name="one_run_per_key",
+            ),
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(
                 F("automation"), F("created_at").desc(), F("id").desc(), name="arun_of_automation"
             ),
             models.Index(F("created_at").desc(), F("id").desc(), name="arun_recent"),
+            models.Index(
+                "status", F("created_at").desc(), F("id").desc(), name="arun_recent_of_status"
+            ),
+            models.Index(
+                "cause",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(cause__in=["manual", "retry"]),
+                name="arun_recent_of_cause",
+            ),
+            models.Index("session_id", condition=~Q(session_id=""), name="arun_of_session"),
+            models.Index(
+                "automation",
+                "scope_id",
+                F("ended_at").desc(),
+                condition=Q(status="success"),
+                name="arun_success",
+            ),
             models.Index(
                 "status",
                 "claimed_until",
@@ -275,6 +334,10 @@ class Delivery(models.Model):
     id = models.CharField(primary_key=True, max_length=64)
     """`msg_…`: the `webhook-id` that receivers see."""
     automation_run = models.ForeignKey(AutomationRun, models.CASCADE, related_name="deliveries")
+    automation = models.ForeignKey(
+        Automation, models.CASCADE, db_index=False, related_name="deliveries"
+    )
+    """The run's."""
     scope_id = models.CharField(max_length=200, default="", blank=True)
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.RESULT)
     target_index = models.PositiveSmallIntegerField(default=0)
@@ -282,6 +345,8 @@ class Delivery(models.Model):
     target_type = models.CharField(max_length=20)
     target: models.JSONField[Any, Any] = models.JSONField(default=dict)
     """As in the automation when the delivery was made, secrets taken out."""
+    target_mark = models.CharField(max_length=64, default="", blank=True)
+    """Digest of what was taken out: by it a target is known; empty when nothing was."""
     payload: models.JSONField[Any, Any] = models.JSONField()
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
@@ -303,6 +368,26 @@ class Delivery(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             models.Index("next_try_at", condition=Q(status="pending"), name="delivery_due"),
             models.Index(F("created_at").desc(), F("id").desc(), name="delivery_recent"),
+            models.Index(
+                "status",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=~Q(status="delivered"),
+                name="delivery_open",
+            ),
+            models.Index(
+                "automation",
+                F("created_at").desc(),
+                F("id").desc(),
+                name="delivery_of_automation",
+            ),
+            models.Index(
+                "automation",
+                F("created_at").desc(),
+                F("id").desc(),
+                condition=Q(status="dead"),
+                name="delivery_dead_of",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,8 @@ follows (counters, deliveries, the next try), in the same transaction, so it hap
 
 from __future__ import annotations
 
+import datetime as dt
+
 import msgspec
 from django.db import transaction
 from django.db.models import F, Q
@@ -15,9 +17,16 @@ from agentsite.bus.catalogue import AutomationCompleted, AutomationFailed
 from agentsite.bus.writing import tell
 from agentsite.host.clock import new_id
 from agentsite.host.purse import record_calls_once
-from agentsite.operations.alerts import FAILURES, failing_automation, raise_once
+from agentsite.operations.alerts import FAILURES, failing_automation, raise_again, raise_once
 from automations_app import deliveries
-from automations_app.models import Automation, AutomationRun, Delivery, seconds_from_now
+from automations_app.models import (
+    EACH,
+    Automation,
+    AutomationRun,
+    Delivery,
+    FailureStreak,
+    seconds_from_now,
+)
 from sessions_app import news
 from sessions_app.actions import RunRef
 from sessions_app.lookups import read_answer
@@ -208,23 +217,37 @@ def _archive(session_id: str) -> None:
         news.tell_statuses([session_id])
 
 
+def find_last_success(row: AutomationRun) -> tuple[str, dt.datetime | None]:
+    """Summary and time of the last run before it that succeeded, in its own partition."""
+    same = AutomationRun.objects.filter(automation=row.automation_id, scope_id=row.scope_id)
+    good = (
+        same.filter(status=Status.SUCCESS)
+        .exclude(ended_at=None)
+        .order_by("-ended_at", "-created_at", "-pk")
+    )
+    return good.values_list("summary", "ended_at").first() or ("", None)
+
+
 def _note_success(row: AutomationRun) -> None:
-    automations = Automation.objects.filter(pk=row.automation_id)
-    automations.update(failures_in_row=0)
+    mine = FailureStreak.objects.filter(automation=row.automation_id, scope_id=row.scope_id)
+    mine.filter(failures__gt=0).update(failures=0)
     deliveries.plan(row, Delivery.Kind.RESULT)
-    newer = Q(last_success_at=None) | Q(last_success_at__lt=row.ended_at)
-    automations.filter(newer).update(last_summary=row.summary, last_success_at=row.ended_at)
 
 
 def _note_failure(row: AutomationRun) -> None:
-    failing = Automation.objects.filter(pk=row.automation_id)
-    failing.update(failures_in_row=F("failures_in_row") + 1)
-    automation = failing.only("agent", "name", "failures_in_row", "failure_alert").get()
+    key = {"automation_id": row.automation_id, "scope_id": row.scope_id}
+    FailureStreak.objects.bulk_create([FailureStreak(**key)], ignore_conflicts=True)
+    mine = FailureStreak.objects.filter(**key)
+    mine.update(failures=F("failures") + 1)
+    failures = mine.values_list("failures", flat=True).get()
+    automation = row.automation
     block = automation.failure_alert or {}
-    failures = automation.failures_in_row
     if failures == block.get("after", FAILURES):
-        agent, name = automation.agent, automation.name
-        raise_once(failing_automation(row.automation_id, agent, name, row.pk, failures))
+        found = failing_automation(
+            automation.pk, automation.agent, automation.name, row.pk, failures
+        )
+        # What fails in every partition is one thing to know, not one for each of them.
+        raise_again(found) if automation.partition == EACH else raise_once(found)
     deliveries.alert(row)
 
 

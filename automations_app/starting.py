@@ -28,7 +28,7 @@ from agentsite.rows.together import Together
 from agentsite.rows.units import unit
 from agentsite.tools.base import clean
 from automations_app import courier, outcomes
-from automations_app.models import Automation, AutomationRun, seconds_from_now
+from automations_app.models import EACH, Automation, AutomationRun, seconds_from_now
 from automations_app.outcomes import Ended
 from automations_app.prompt import compose, render_event
 from automations_app.summary import summarise
@@ -37,7 +37,6 @@ from sessions_app.scopes import Scope, read_facts
 logger = logging.getLogger(__name__)
 
 WHY = "automations are an agent's, and their runs any scope's"
-EACH = "each"
 NO_ROOM_SECONDS = 5.0
 """After a server was full, before the next try."""
 ROLE = "automation"
@@ -208,7 +207,7 @@ def _compose(here: Site, row: AutomationRun) -> Wanted:
         read_only=not automation.write_enabled,
         alone=not automation.wait_for_person,
     )
-    last = automation.last_summary, automation.last_success_at
+    last = outcomes.find_last_success(row)
     text = clean(compose(automation.prompt, row.event, *last))
     message = Message("user", (TextPart(text),), new_id("msg"))
     wanted = compose_run(agent, row.scope_id, request, message, facts, here.owner)

@@ -25,9 +25,9 @@ from agentsite.host.site import site
 from agentsite.rows.tenancy import act_for, acting_for_all
 from agentsite.rows.units import unit
 from automations_app import rest, rest_schema, verbs
-from automations_app.models import Automation, AutomationRun
+from automations_app.models import EACH, Automation, AutomationRun
 from automations_app.rest import Found
-from automations_app.starting import EACH, WHY, begin, start
+from automations_app.starting import WHY, begin, start
 from automations_app.waiting import wait_for_end
 
 

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from agentsite.operations import audit
+from agentsite.rows.secrets import SecretLost
 from automations_app import clock, verbs
 from automations_app.columns import SECRET_COLUMNS, Columns
 from automations_app.models import Automation
@@ -103,7 +104,10 @@ def describe(columns: Columns) -> dict[str, Any]:
 def _differs(row: Automation, name: str, value: Any) -> bool:
     mine = getattr(row, name)
     if name in SECRET_COLUMNS and mine is not None:
-        return bool(mine.open() != value)
+        try:
+            return bool(mine.open() != value)
+        except SecretLost:
+            return True
     return bool(mine != value)
 
 

@@ -9,11 +9,19 @@ from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import Max
 from django.urls import reverse
 
 from agentsite.host.site import site
 from automations_app.clock import describe, find_zone, next_times
-from automations_app.models import Automation, AutomationRun, Delivery, InboundDelivery, Occurrence
+from automations_app.models import (
+    Automation,
+    AutomationRun,
+    Delivery,
+    FailureStreak,
+    InboundDelivery,
+    Occurrence,
+)
 from automations_app.rest import find_last, next_run
 from sessions_app.admin.base import show_money, show_span
 
@@ -29,17 +37,25 @@ def read_list() -> list[dict[str, Any]]:
             "prompt", "file_values", "webhook_secret", "target_secrets"
         )[:MOST]
     )
-    last = find_last([row.pk for row in rows])
+    keys = [row.pk for row in rows]
+    last, failing = find_last(keys), _count_failures(keys)
     return [
         {
             "row": row,
             "reading": tell_schedule(row),
             "next": in_zone(next_run(row), row.timezone),
             "last": last.get(row.pk),
+            "failures": failing.get(row.pk),
             "unsigned": row.trigger == Automation.Trigger.WEBHOOK and row.webhook_auth is None,
         }
         for row in rows
     ]
+
+
+def _count_failures(keys: list[int]) -> dict[int, int]:
+    """Failures in a row of those that fail, in the partition where there are most."""
+    streaks = FailureStreak.objects.filter(automation__in=keys, failures__gt=0)
+    return dict(streaks.values_list("automation").annotate(most=Max("failures")))
 
 
 def tell_schedule(row: Automation) -> str:
@@ -116,6 +132,12 @@ def address_of(row: Automation) -> str:
     agents = site().agents.sources
     query = "" if row.agent == agents.default else f"?agentId={row.agent}"
     return f"{base}/{row.name}{query}"
+
+
+def secrets_of(agent: str) -> frozenset[str]:
+    """Values of its environment; none of one that is not served, or has not been read yet."""
+    served = site().agents.latest().get(agent)
+    return frozenset() if served is None else served.bundle.secrets
 
 
 def tell_change(row: Automation) -> list[str]:

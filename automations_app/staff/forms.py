@@ -6,7 +6,8 @@ Law: secrets are never shown; a field that is left empty keeps the one that is s
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from django import forms
 from pydantic import ValidationError
@@ -18,8 +19,11 @@ from unfold.widgets import (  # type: ignore[import-untyped]  # it has no types
 )
 
 from agentsite.manifest.automations import NAME, AutomationSpec
+from agentsite.manifest.env import PREFIX
+from agentsite.rows.secrets import SecretLost
 from automations_app.columns import Columns, read_columns
 from automations_app.models import Automation
+from automations_app.targets import Known, Unclear, put_back, read_targets
 
 DIALECTS = [
     ("", "anybody may send (unsigned)"),
@@ -144,10 +148,14 @@ class AutomationForm(forms.Form):
         help_text='As in a file: {"after": 3, "targets": [{"type": "email", "to": ["…"]}]}.',
     )
 
-    def __init__(self, data: Any = None, *, row: Automation | None = None) -> None:
+    def __init__(
+        self, data: Any = None, *, row: Automation | None = None, secrets: Iterable[str] = ()
+    ) -> None:
+        """`secrets` are values of the agent's environment, which are not to be shown."""
         super().__init__(data, initial=read_initial(row or Automation()))
         self.row = row
         self.columns: Columns = {}
+        self._hidden = set(secrets)
 
     def clean(self) -> dict[str, Any]:
         """Make columns of the fields, through the model of a file."""
@@ -155,12 +163,26 @@ class AutomationForm(forms.Form):
         if self.errors:
             return given
         try:
-            spec = AutomationSpec.model_validate(self._to_file(given))
+            told = self._to_file(given)
+            spec = None if self.errors else AutomationSpec.model_validate(told)
         except ValidationError as error:
             self._tell(error)
             return given
-        self.columns = read_columns(spec)
+        if spec is not None:
+            self.columns = read_columns(spec, self._hidden)
         return given
+
+    def clean_auth_secret(self) -> str:
+        """A text of its own: nothing is looked up here."""
+        return refuse_reference(self.cleaned_data["auth_secret"])
+
+    def clean_delivery(self) -> Any:
+        """The same for every text in it."""
+        return refuse_reference(self.cleaned_data["delivery"])
+
+    def clean_failure_alert(self) -> Any:
+        """The same for every text in it."""
+        return refuse_reference(self.cleaned_data["failure_alert"])
 
     def _to_file(self, given: dict[str, Any]) -> dict[str, Any]:
         trigger = given.get("trigger") or Automation.Trigger.MANUAL
@@ -184,38 +206,45 @@ class AutomationForm(forms.Form):
         return told
 
     def _auth(self, given: dict[str, Any]) -> dict[str, Any] | None:
-        if not given.get("auth_type"):
+        kind = given.get("auth_type")
+        if not kind:
             return None
-        stored = self.row.webhook_secret if self.row is not None else None
-        secret = given["auth_secret"] or (stored.open() if stored is not None else "")
+        secret = given["auth_secret"] or self._stored_secret()
         if not secret:
             self.add_error("auth_secret", "Give the secret that the sender signs with.")
         known = (self.row.webhook_auth if self.row is not None else None) or {}
         told = {
-            "type": given["auth_type"],
+            "type": kind,
             "secret": secret,
             "header": given["auth_header"] or None,
             "prefix": given["auth_prefix"] or None,
-            "tolerance": known.get("tolerance"),
+            # Every row has one; of a signature without a time it means nothing.
+            "tolerance": None if kind == "hmac-sha256" else known.get("tolerance"),
         }
         return {key: value for key, value in told.items() if value is not None}
 
+    def _stored_secret(self) -> str:
+        stored = self.row.webhook_secret if self.row is not None else None
+        try:
+            return "" if stored is None else stored.open()
+        except SecretLost:
+            return ""
+
     def _with_secrets(self, name: str, block: Any) -> Any:
-        """Put back what was taken out of targets that are still of the same type."""
-        if not isinstance(block, dict) or self.row is None or self.row.target_secrets is None:
+        """Put back what was taken out of targets that are still the same."""
+        if not isinstance(block, dict) or not isinstance(block.get("targets"), list):
             return block or None
-        stored = json.loads(self.row.target_secrets.open())
-        before = (getattr(self.row, name) or {}).get("targets", [])
-        targets = block.get("targets")
-        if not isinstance(targets, list):
+        try:
+            known: list[Known] = []
+            if self.row is not None:
+                known = read_targets(name, getattr(self.row, name), self.row.target_secrets)
+            whole = put_back(block["targets"], known)
+        except (Unclear, SecretLost) as error:
+            self.add_error(name, str(error))
             return block
-        whole = []
-        for place, target in enumerate(targets):
-            same = place < len(before) and isinstance(target, dict)
-            same = same and target.get("type") == before[place].get("type")
-            hidden = stored.get(f"{name}.{place}", {}) if same else {}
-            whole.append({**hidden, **target} if isinstance(target, dict) else target)
-        return {**block, "targets": whole}
+        for target, hidden in whole:
+            self._hidden |= {target[key] for key in hidden if isinstance(target[key], str)}
+        return {**block, "targets": [target for target, _ in whole]}
 
     def _tell(self, error: ValidationError) -> None:
         for each in error.errors(include_url=False, include_input=False):
@@ -235,8 +264,8 @@ class NewAutomationForm(AutomationForm):
     )
     field_order = ("agent", "name", "title")
 
-    def __init__(self, data: Any = None, *, agents: list[str]) -> None:
-        super().__init__(data)
+    def __init__(self, data: Any = None, *, agents: list[str], secrets: Iterable[str] = ()) -> None:
+        super().__init__(data, secrets=secrets)
         choices = [(agent, agent) for agent in agents]
         self.fields["agent"] = _choice("Agent", choices)
         self.order_fields(self.field_order)
@@ -247,6 +276,21 @@ class NewAutomationForm(AutomationForm):
         if not NAME.fullmatch(name):
             raise forms.ValidationError("Use letters, digits, - and _, beginning with a letter.")
         return name
+
+
+Given = TypeVar("Given")
+
+
+def refuse_reference(given: Given) -> Given:
+    """Raise `ValidationError` for what only a file could mean: `env:NAME`, as a text anywhere."""
+    if isinstance(given, str) and given.startswith(PREFIX):
+        raise forms.ValidationError(
+            f"{given} stands for a variable in files only. Give the value itself."
+        )
+    if isinstance(given, dict | list):
+        for each in given.values() if isinstance(given, dict) else given:
+            refuse_reference(each)
+    return given
 
 
 def read_initial(row: Automation) -> dict[str, Any]:

@@ -55,7 +55,8 @@ async def new_page(request: HttpRequest) -> HttpResponseBase:
     agents = sorted(site().agents.sources.sources)
 
     def answer() -> HttpResponseBase:
-        form = NewAutomationForm(request.POST or None, agents=agents)
+        secrets = facts.secrets_of(str(request.POST.get("agent", "")))
+        form = NewAutomationForm(request.POST or None, agents=agents, secrets=secrets)
         if request.method == "POST" and form.is_valid():
             agent, name = form.cleaned_data["agent"], form.cleaned_data["name"]
             try:
@@ -80,7 +81,8 @@ async def edit_page(request: HttpRequest, key: int) -> HttpResponseBase:
         may = user.has_perm("automations_app.change_automation")
         if request.method == "POST" and not may:
             return show(request, "refused", "You may look, but not change", 403)
-        form = AutomationForm(request.POST or None, row=row)
+        secrets = facts.secrets_of(row.agent)
+        form = AutomationForm(request.POST or None, row=row, secrets=secrets)
         if request.method == "POST" and form.is_valid() and _save(request, row, form):
             return HttpResponseRedirect(request.path)
         return show(

@@ -51,7 +51,7 @@ class Hooks:
             "prompt": prompt or plan({"text": "All well."}), "trigger": "webhook", "timezone": "",
             "overlap": "skip", "catch_up": "last", "write_enabled": True, "wait_for_person": False,
             "partition": "", "mode": "sync", "retries": 0, "changed": [], "paused": False,
-            "pause_reason": "", "failures_in_row": 0, "last_summary": "",
+            "pause_reason": "",
             "webhook_auth": STANDARD, "webhook_secret": self.seal(SECRET), **columns,
         }  # fmt: skip
         values = [

@@ -31,8 +31,6 @@ DEFAULTS: dict[str, Any] = {
     "changed": "[]",
     "paused": False,
     "pause_reason": "",
-    "failures_in_row": 0,
-    "last_summary": "",
 }
 RUN: dict[str, Any] = {
     "scope_id": "",
@@ -46,6 +44,8 @@ RUN: dict[str, Any] = {
     "summary": "",
     "error": "",
     "last_tool_call": "",
+    "request_key": "",
+    "request_hash": "",
 }
 
 
@@ -63,6 +63,16 @@ def queue_run(lab: Rows, automation_id: int, run_id: str, **columns: Any) -> str
     return str(_insert(lab, "automationrun", given))
 
 
+def queue_delivery(lab: Rows, automation_id: int, run_id: str, **columns: Any) -> str:
+    """Write a delivery of that run which is due."""
+    given = {
+        "id": f"msg_{run_id}", "automation_run_id": run_id, "automation_id": automation_id,
+        "scope_id": "", "kind": "result", "target_index": 0, "target_mark": "", "payload": "{}",
+        "status": "pending", "attempts": 0, "problem": "", **columns,
+    }  # fmt: skip
+    return str(_insert(lab, "delivery", given))
+
+
 def _insert(lab: Rows, table: str, given: dict[str, Any]) -> Any:
     names = ", ".join(f'"{name}"' for name in given)
     places = ", ".join(["%s"] * len(given))
@@ -78,6 +88,16 @@ def automation(lab: Rows, name: str, *columns: str) -> Any:
 def run(lab: Rows, run_id: str, *columns: str) -> Any:
     """Columns of a run of an automation, as they are now."""
     return _one(lab, "automationrun", "id", run_id, columns)
+
+
+def failures(lab: Rows, name: str) -> list[tuple[str, int]]:
+    """Scopes in which an automation has failed, with its failures in a row."""
+    return lab.query(
+        "SELECT s.scope_id, s.failures FROM automations_app_failurestreak s"
+        " JOIN automations_app_automation a ON a.id = s.automation_id"
+        " WHERE a.name = %s ORDER BY 1",
+        name,
+    )
 
 
 def _one(lab: Rows, table: str, key: str, value: str, columns: tuple[str, ...]) -> Any:

@@ -33,7 +33,11 @@ def test_every_page_shows_its_rows_and_runs_nothing(admin_client: Browser) -> No
         output=EVIL, event=EVIL, status="failed", error=EVIL,
     )  # fmt: skip
     sent = Delivery.objects.create(
-        id="msg_1", automation_run=run, target_type="webhook", payload={"x": EVIL}
+        id="msg_1",
+        automation_run=run,
+        automation=automation,
+        target_type="webhook",
+        payload={"x": EVIL},
     )
     for row in (automation, due, inbound, run, sent):
         kind = f"/admin/automations_app/{row._meta.model_name}/"

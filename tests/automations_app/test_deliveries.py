@@ -22,7 +22,7 @@ from agentsite.connections.client import close_guarded_client
 from agentsite.rows.tenancy import act_for_all
 from agentsite.rows.units import unit
 from automations_app import courier, deliveries
-from automations_app.models import Automation, AutomationRun, Delivery
+from automations_app.models import Automation, AutomationRun, Delivery, FailureStreak
 from tests.connections.site import serve_site
 from tests.requirements import requirement
 
@@ -259,7 +259,9 @@ async def test_alerts_wait_for_their_count_and_their_cooldown() -> None:
     def fail(failures: int, **columns: Any) -> int:
         """How many alerts there are after a run has failed as often as that in a row."""
         mine = Automation.objects.filter(pk=automation.pk)
-        mine.update(failures_in_row=failures, **columns)
+        FailureStreak.objects.update_or_create(
+            {"failures": failures, **columns}, automation=automation, scope_id=""
+        )
         failed = AutomationRun.objects.create(
             id=f"arun_{AutomationRun.objects.count()}", automation=mine.get(), cause="manual",
             status="failed", error="No.", run_id=f"run_{AutomationRun.objects.count()}",

@@ -65,6 +65,24 @@ def test_secrets_are_never_shown_and_stay_where_nothing_new_is_given() -> None:
     assert "title" in told and "inbound-secret" not in told and "hidden-path" not in told
 
 
+@requirement("automations.staff-edit", "automations.webhook-dialects")
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"type": "hmac-sha256"},
+        {"type": "hmac-sha256", "header": "X-Hub-Signature-256", "prefix": "sha256="},
+        *({"type": name, "tolerance": 60} for name in ("standard-webhooks", "stripe", "slack")),
+    ],
+)
+def test_a_webhook_of_every_dialect_can_be_edited(auth: dict[str, Any]) -> None:
+    load(webhookAuth={**auth, "secret": "inbound-secret"})
+    before = row().webhook_auth
+    form = fill(row(), title="New")
+    assert form.is_valid(), form.errors
+    assert editing.change(row(), form.columns, row().updated_at, person()) == ["title"]
+    assert row().webhook_auth == before
+
+
 @requirement("automations.staff-edit")
 def test_a_new_secret_takes_the_place_of_the_old_one() -> None:
     load()

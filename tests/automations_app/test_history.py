@@ -63,8 +63,8 @@ def test_what_has_ended_goes_and_what_is_to_happen_stays(reports: Automation) ->
     delivered, waits = add(reports, "delivered"), add(reports, "waits")
     for run, status in ((delivered, "delivered"), (delivered, "dead"), (waits, "pending")):
         Delivery.objects.create(
-            id=f"msg_{status}", automation_run=run, status=status, target_type="webhook",
-            target_index=len(status), payload={},
+            id=f"msg_{status}", automation_run=run, automation=reports, status=status,
+            target_type="webhook", target_index=len(status), payload={},
         )  # fmt: skip
     for status in AutomationRun.OPEN:
         add(reports, status, status=status, ended_at=None, inbound=inbound[3])
@@ -82,6 +82,18 @@ def test_what_has_ended_goes_and_what_is_to_happen_stays(reports: Automation) ->
     Delivery.objects.update(status="dead")
     history.forget(90 * DAY)
     assert kept() == {"newest"}  # which lists tell of
+
+
+@requirement("automations.retention", "automations.continuity")
+def test_what_the_next_run_is_told_of_stays_in_each_partition(reports: Automation) -> None:
+    for scope in ("a", "b"):
+        add(reports, f"{scope}-old", scope_id=scope, ended_at=NOW - DAY)
+        add(reports, f"{scope}-good", scope_id=scope)
+        add(reports, f"{scope}-bad", scope_id=scope, status="failed", ended_at=NOW + DAY)
+    add(reports, "newest", status="failed")
+    age(100)
+    history.forget(90 * DAY)
+    assert kept() == {"a-good", "b-good", "newest"}
 
 
 @requirement("automations.retention")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.automations_app.made import automation, make_automation, queue_run, run
+from tests.automations_app.made import failures, make_automation, queue_delivery, queue_run, run
 from tests.gates import Gates
 from tests.lab import SIMPLE, Lab, call, plan, task
 from tests.requirements import requirement
@@ -58,6 +58,22 @@ async def test_the_next_run_is_told_what_the_last_one_reported(
     assert "lastRunSummary: Seven are open." in str(second)
 
 
+@requirement("automations.continuity", "automations.partitions")
+async def test_no_partition_is_told_what_another_one_reported(
+    client: Client, workshop: Lab
+) -> None:
+    prompt = plan({"text": "Of a tenant."}, say="continuity-2")
+    made = make_automation(workshop, "of-each", prompt, partition="each")
+    path = "/automations/of-each/run?agentId=plain"
+    for scope in ("first", "second", "first"):
+        assert (await client.post(path, {"scope_id": scope})).status == 200
+    told = [str(r.body) for r in workshop.fake.requests("continuity-2")]
+    assert ["lastRunSummary" in each for each in told] == [False, False, True]
+    workshop.change("DELETE FROM automations_app_automationrun WHERE automation_id = %s", made)
+    assert (await client.post(path, {"scope_id": "first"})).status == 200
+    assert "lastRunSummary" not in str(workshop.fake.requests("continuity-2")[-1].body)
+
+
 @requirement("automations.summary")
 async def test_a_long_output_is_summed_up_by_the_simple_model(
     client: Client, workshop: Lab
@@ -67,7 +83,7 @@ async def test_a_long_output_is_summed_up_by_the_simple_model(
     told = await start(client, "wordy")
     asked = [r for r in workshop.fake.requests("wordy-output") if r.body["model"] == SIMPLE]
     assert len(asked) == 1
-    (summary,) = automation(workshop, "wordy", "last_summary")
+    (summary,) = run(workshop, told["runId"], "summary")
     assert summary and len(summary) <= 1_200 and "wordy-output" not in summary
     purposes = workshop.query(
         "SELECT purpose, count(*) FROM sessions_app_modelcall WHERE session_id = %s GROUP BY 1",
@@ -91,7 +107,7 @@ async def test_a_failed_run_is_told_and_logged_with_its_last_call(
     ]
     for part in (told["runId"], told["sessionId"], last, error):
         assert part in line
-    assert automation(workshop, "fails-once", "failures_in_row", "last_success_at") == (1, None)
+    assert failures(workshop, "fails-once") == [("", 1)]
     assert len((await client.get("/automations/fails-once/runs?agentId=plain"))["runs"]) == 1
 
 
@@ -112,7 +128,7 @@ async def test_a_run_is_tried_again_as_often_as_the_automation_says(
         (3, "retry", "failed"),
     ]
     assert told["runId"] == rows[-1][0]
-    assert automation(workshop, "fails-twice", "failures_in_row") == (1,)
+    assert failures(workshop, "fails-twice") == [("", 1)]
 
 
 @requirement("automations.read-only")
@@ -289,3 +305,23 @@ async def test_due_runs_wait_for_each_other_where_they_shall(
         return all(run(workshop, each, "status")[0] == "success" for each in ids)
 
     await eventually(both)
+
+
+@requirement("automations.delivery-retries")
+async def test_a_delivery_of_an_agent_that_is_not_served_waits(workshop: Lab) -> None:
+    made = make_automation(workshop, "elsewhere", "Go.", agent="nowhere")
+    done = queue_run(workshop, made, "arun_elsewhere", status="success")
+    key = queue_delivery(
+        workshop, made, done, target_type="store", target='{"type": "store", "store": "s"}'
+    )
+
+    async def told() -> list[tuple[Any, ...]]:
+        return workshop.query(
+            "SELECT status, attempts, problem FROM automations_app_delivery"
+            " WHERE id = %s AND problem <> ''",
+            key,
+        )
+
+    problem = 'The agent "nowhere" is not served here.'
+    assert await eventually(told, 30) == [("pending", 1, problem)]
+    workshop.change("DELETE FROM automations_app_delivery WHERE id = %s", key)

@@ -168,8 +168,9 @@ def _inbound() -> InboundDelivery:
 
 
 def _delivery() -> Delivery:
+    run = _automation_run()
     return Delivery.objects.create(
-        id=f"del_{next(NUMBERS)}", automation_run=_automation_run(), scope_id=SCOPE,
+        id=f"del_{next(NUMBERS)}", automation_run=run, automation=run.automation, scope_id=SCOPE,
         target_type="webhook", target={"url": f"https://example.com/{LONG}"},
         payload={"text": LONG}, status="dead", problem=LONG,
     )  # fmt: skip
