@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 from agentsite.tools.shell_words import Command, Script, Word, parse
 
@@ -18,13 +19,16 @@ def _names(text: str) -> frozenset[str]:
 
 
 NESTING = 5
+LONGEST_CLUSTER = 8
+"""Letters of options written together that are looked through for a program behind them."""
 BINARIES = re.compile(r"/(usr/(local/)?)?s?bin/[^/]+")
 SHELLS = _names("sh bash dash zsh ksh mksh ash fish csh tcsh")
 OPAQUE = re.compile(
     r"(python|pypy|perl|ruby|node|nodejs|deno|bun|php|lua|luajit|tclsh|expect|gawk|mawk|nawk|awk"
     r"|sed|ed|ex|vi|vim|nvim|emacs|nano|less|more|man|make|gmake|ninja|gdb|ssh|ftp|sqlite3|psql"
     r"|mysql|m4|dc|bc|R|julia|ghc|java|jshell|ocaml|erl|elixir|gcc|cc|ld|openssl|source|alias"
-    r"|enable|hash|bind|fc|history|crontab|at|batch|npm|npx|pip|uv|uvx|git-shell)[\d.]*"
+    r"|enable|hash|bind|fc|history|crontab|at|batch|npm|npx|pip|uv|uvx|git-shell|socat|nc|ncat|netcat"
+    r"|parallel|tmux|screen)[\d.]*"
 )
 """Programs that run what their arguments or their input say, in a language of their own."""
 PLAIN = _names(
@@ -52,17 +56,36 @@ RISKY: dict[str, tuple[str, ...]] = {
     "tar": ("--checkpoint*", "--to-command*", "-I*", "--use-compress*", "-F*", "--info-script*"),
     "sort": ("-o*", "--output*", "--compress-program*"),
     "rg": ("--pre*", "--hostname-bin*"),
+    "split": ("--filter*",),
     "rsync": ("-e*", "--rsh*", "--rsync-path*"),
     "zip": ("-T*", "--unzip-command*"),
 }
 """Options that run or write something else; a `*` of a permitting rule does not stand for them."""
 RUNNERS = SHELLS | _names(
     "sudo doas su runuser env xargs nohup time timeout nice ionice chrt taskset setsid stdbuf"
-    " unbuffer watch parallel flock script strace ltrace valgrind chroot unshare nsenter bwrap"
+    " unbuffer watch flock script strace ltrace valgrind chroot unshare nsenter bwrap"
     " busybox toybox entr systemd-run command exec builtin eval trap coproc setpriv prlimit"
     " dbus-run-session xvfb-run start-stop-daemon faketime proxychains setarch linux64"
 )
 """Programs whose arguments are a command."""
+APPENDING = _names("xargs find")
+"""They add words of their own to the command in their arguments."""
+OWN_SHELL = re.compile(r"-\w*[is]\w*|--(shell|login)")
+ON_THEIR_OWN: dict[str, int] = {
+    "su": 99, "runuser": 99, "script": 99, "unshare": 1, "nsenter": 1, "chroot": 2
+}  # fmt: skip
+"""Programs that start a shell when they are given fewer words than this, options apart."""
+GIT_PLAIN = _names(
+    "add am annotate apply archive blame branch bundle cat-file check-attr check-ignore checkout"
+    " cherry cherry-pick clean clone commit commit-tree count-objects describe diff diff-files"
+    " diff-index diff-tree fetch for-each-ref format-patch fsck gc grep hash-object init log"
+    " ls-files ls-remote ls-tree merge merge-base mktree mv name-rev notes prune pull push"
+    " range-diff read-tree rebase reflog remote repack reset restore rev-list rev-parse revert rm"
+    " shortlog show show-branch show-ref sparse-checkout stash status switch symbolic-ref tag"
+    " update-index update-ref var verify-commit verify-tag version whatchanged worktree write-tree"
+)
+"""Any other word may be an alias, or runs what it is given: bisect, config, submodule foreach."""
+GIT_VALUED = _names("-C -c --git-dir --work-tree --namespace --super-prefix --attr-source")
 RISKY_NAMES = re.compile(
     r"(PATH|IFS|ENV|BASH_.*|LD_.*|PS4|PROMPT_COMMAND|SHELLOPTS|GIT_.*|.*PAGER)"
 )
@@ -104,13 +127,56 @@ def _hides(command: Command, depth: int) -> bool:
         return True
     base = _base(name)
     if base in PLAIN:
-        return any(_is_risky(base, word) for word in rest if base in RISKY)
+        return _is_risky_call(base, rest)
     if _speaks(command.words) or any(_speaks(rest[n:]) for n in range(len(rest))):
         return True
+    if base in APPENDING and _hands_over(base, rest):
+        return True
     if base not in RUNNERS:
-        return base != "find" and any(_is_risky(base, word) for word in rest if base in RISKY)
-    inner = [parse(word) for word in rest if word is not None and SCRIPT_LIKE.search(word)]
-    return None in rest or not depth or any(is_opaque(each, (), depth - 1) for each in inner)
+        return base != "find" and _is_risky_call(base, rest)
+    if None in rest or not depth or _starts_shell(base, rest):
+        return True
+    if rest and _base(rest[-1] or "") in RUNNERS:
+        return True
+    inner = [parse(text) for word in rest if word for text in _read_inside(word, runner=True)]
+    return any(is_opaque(each, (), depth - 1) for each in inner)
+
+
+def _hands_over(base: str, rest: Sequence[Word]) -> bool:
+    """Whether what it finds or reads becomes the name of a program."""
+    if base == "find":
+        pairs = pairwise(rest)
+        started = [
+            _base(word or "") for option, word in pairs if fnmatchcase(option or "", "-[eo]*")
+        ]
+        return any(name == "{}" or name in RUNNERS - SHELLS for name in started)
+    return any(_base(word or "") in RUNNERS - SHELLS for word in rest)
+
+
+def _starts_shell(base: str, rest: Sequence[Word]) -> bool:
+    """Whether it starts a shell that reads its commands from elsewhere."""
+    if base in ("sudo", "doas"):
+        return any(OWN_SHELL.fullmatch(word or "") for word in rest)
+    told = any(re.match(r"-\w*c|--command", word or "") for word in rest)
+    words = [word for word in rest if not (word or "").startswith("-")]
+    return not told and len(words) < ON_THEIR_OWN.get(base, 0)
+
+
+def _read_inside(word: str, *, runner: bool) -> Iterator[str]:
+    """Texts in a word that may be a program: it, `-c` and `--long=` before it left out."""
+    is_script = SCRIPT_LIKE.search(word) is not None
+    if is_script:
+        yield word
+    if not word.startswith("-") or not (is_script or runner):
+        return
+    value = word.partition("=")[2]
+    if word.startswith("--"):
+        if value:
+            yield value
+        return
+    cluster = re.match(r"-\w*", word)
+    for start in range(2, min(LONGEST_CLUSTER, cluster.end() if cluster else 0) + 1):
+        yield word[start:]
 
 
 def _speaks(words: Sequence[Word]) -> bool:
@@ -136,8 +202,35 @@ def _base(word: str) -> str:
     return word.rsplit("/", 1)[-1]
 
 
+def _is_risky_call(name: str, rest: Sequence[Word]) -> bool:
+    """Whether options of it, or a subcommand, run something that is not its own."""
+    if name not in RISKY:
+        return False
+    if name == "git" and (place := _find_subcommand(rest)) is not None:
+        return rest[place] not in GIT_PLAIN or any(_is_risky(name, word) for word in rest)
+    return any(_is_risky(name, word) for word in rest)
+
+
+def _find_subcommand(rest: Sequence[Word]) -> int | None:
+    """Where git's own options are over."""
+    skip = False
+    for place, word in enumerate(rest):
+        if not skip and not (word or "").startswith("-"):
+            return place
+        skip = not skip and word in GIT_VALUED
+    return None
+
+
 def _is_risky(name: str, word: Word) -> bool:
-    return word is None or any(fnmatchcase(word, option) for option in RISKY.get(name, ()))
+    """Long options may be cut short: `--filt=` means `--filter=`."""
+    if word is None:
+        return True
+    start = word.partition("=")[0]
+    return any(
+        fnmatchcase(word, option)
+        or (start[:2] == "--" != start and option.rstrip("*").startswith(start))
+        for option in RISKY.get(name, ())
+    )
 
 
 def _candidates(script: Script, depth: int) -> Iterator[tuple[Word, ...]]:
@@ -151,9 +244,13 @@ def _candidates(script: Script, depth: int) -> Iterator[tuple[Word, ...]]:
             continue
         for start in range(1, len(words)):
             yield (*words[start:], None)  # xargs and its like add words of their own
-        for word in words[1:]:
-            if depth and word is not None and SCRIPT_LIKE.search(word):
-                yield from _candidates(parse(word), depth - 1)
+        runner = _base(words[0]) in RUNNERS
+        for place, word in enumerate(words[1:], 1):
+            for text in _read_inside(word or "", runner=runner) if depth else ():
+                inner = parse(text)
+                yield from _candidates(inner, depth - 1)
+                if inner.commands:  # env -S appends what stands after it
+                    yield (*inner.commands[-1].words, *words[place + 1 :], None)
 
 
 def _might_be(words: tuple[Word, ...], pattern: tuple[str, ...]) -> bool:
@@ -193,6 +290,8 @@ def _is(command: Command, pattern: tuple[str, ...]) -> bool:
         and not any(re.match(r"[A-Za-z][^=]*$", each) for each in exact[1:])
     ):
         return False  # the rule does not name what it runs
+    if name == "git" and len(exact) == 1 and _is_risky_call(name, rest):
+        return False
     if name in RISKY and any(_is_risky(name, word) for word in rest):
         return False
     return all(

