@@ -78,6 +78,8 @@ def _fill(segment: str, fill: Mapping[str, str], used: set[str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in fill:
             raise Refused(f"Fill in {match[0]}: put the value into the path or into params.")
+        if not fill[match[1]]:
+            raise Refused(f"{match[0]} must not be empty: it is a part of the path.")
         used.add(match[1])
         return quote(fill[match[1]], safe="")
 

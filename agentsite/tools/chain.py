@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from contextlib import suppress
 from typing import Any
 
 from agentsite.connections.caller import Caller
@@ -24,13 +25,12 @@ FAILED_FROM = 400
 TOLD_CHARS = 2_000
 
 
-def write_wishes(folder: ToolFolder, arguments: dict[str, Any]) -> dict[str, Wish]:
-    """The calls of a chain with these arguments, by the names of their steps."""
-    values = {**moments(dt.datetime.now(dt.UTC)), **arguments}
-    return {step.name: _write_wish(step, values) for step in folder.manifest.steps or ()}
+def _gather_values(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {**moments(dt.datetime.now(dt.UTC)), **arguments}
 
 
 def _write_wish(step: Step, values: dict[str, Any]) -> Wish:
+    """The call of a step. Raises `ToolError` where a part of its path would be empty."""
     params = {name: fill_json(value, values) for name, value in step.params.items()}
     data = None if step.data is None else fill_json(step.data, values)
     return Wish(
@@ -46,11 +46,12 @@ def make_chain_ask(bundle: Bundle, folder: ToolFolder) -> Ask:
     """What decides whether a person is asked before a call: any step that asks."""
 
     def ask(caller: Caller, arguments: dict[str, Any]) -> Wanted | None:
-        asked = {
-            name: wanted
-            for name, wish in write_wishes(folder, arguments).items()
-            if (wanted := find_question(bundle, wish, caller)) is not None
-        }
+        values = _gather_values(arguments)
+        asked: dict[str, Wanted] = {}
+        for step in folder.manifest.steps or ():
+            with suppress(ToolError):  # it will fail, and nobody needs to be asked
+                wanted = find_question(bundle, _write_wish(step, values), caller)
+                asked |= {step.name: wanted} if wanted else {}
         if len(asked) < 2:
             return next(iter(asked.values()), None)
         shown = {
@@ -69,11 +70,11 @@ def make_chain_call(folder: ToolFolder) -> Call:
     """The function that runs the tool; it fails when all of its steps do."""
 
     async def call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
-        wishes = write_wishes(folder, arguments)
+        values = _gather_values(arguments)
         async with asyncio.TaskGroup() as group:
             tasks = {
-                name: group.create_task(_run_step(context, name, wish))
-                for name, wish in wishes.items()
+                step.name: group.create_task(_run_step(context, step, values))
+                for step in folder.manifest.steps or ()
             }
         results = {name: task.result() for name, task in tasks.items()}
         if all(isinstance(told, _Failed) for told in results.values()):
@@ -96,12 +97,12 @@ class _Failed(str):
     __slots__ = ()
 
 
-async def _run_step(context: ToolContext, name: str, wish: Wish) -> Any:
+async def _run_step(context: ToolContext, step: Step, values: dict[str, Any]) -> Any:
     try:
-        told = await call_connection(context, wish, key=f"_{name}")
+        told = await call_connection(context, _write_wish(step, values), key=f"_{step.name}")
     except ToolError as error:
         return _Failed(error)
     if told["status"] >= FAILED_FROM:
         text = ToolResult.ok(told["data"]).text[:TOLD_CHARS]
-        return _Failed(f"{wish.connection} answered {told['status']}: {text}")
+        return _Failed(f"{step.connection} answered {told['status']}: {text}")
     return told["data"]

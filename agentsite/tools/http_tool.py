@@ -42,7 +42,11 @@ def make_http_ask(bundle: Bundle, folder: ToolFolder) -> Any:
     """What decides whether a person is asked before a call of this tool."""
 
     def ask(caller: Caller, arguments: dict[str, Any]) -> Wanted | None:
-        return find_question(bundle, write_wish(folder, arguments), caller)
+        try:
+            wish = write_wish(folder, arguments)
+        except ToolError:  # it will fail, and nobody needs to be asked
+            return None
+        return find_question(bundle, wish, caller)
 
     return ask
 

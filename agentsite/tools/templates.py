@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from agentsite.tools.base import PLACEHOLDER
+from agentsite.tools.base import PLACEHOLDER, ToolError
 from agentsite.tools.shaping import MISSING, look_up
 
 
@@ -31,8 +31,21 @@ def _iso(moment: dt.datetime) -> str:
 
 
 def fill_path(template: str, values: Mapping[str, Any]) -> str:
-    """A path; each value is one percent-encoded piece. Unknown names leave nothing."""
-    return _fill(template, values, lambda value: quote(_to_text(value), safe=""))
+    """A path with its query; each value is one percent-encoded piece.
+
+    Raises `ToolError` for a value that would be an empty piece of the path: `/users/` is
+    another endpoint than `/users/{{id}}`. In the query, unknown names leave nothing.
+    """
+
+    def write_piece(name: str, value: Any) -> str:
+        if not (text := _to_text(value)):
+            raise ToolError(f'"{name}" must not be empty: it is a part of the path {path}.')
+        return quote(text, safe="")
+
+    path, mark, query = template.partition("?")
+    given = dict(values)
+    filled = PLACEHOLDER.sub(lambda match: write_piece(match[1], look_up(given, match[1])), path)
+    return filled + mark + _fill(query, values, lambda value: quote(_to_text(value), safe=""))
 
 
 def fill_text(template: str, values: Mapping[str, Any]) -> str:

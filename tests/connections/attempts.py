@@ -121,6 +121,8 @@ ACCESS_ATTEMPTS: tuple[Attempt, ...] = (
     send("DELETE", "/users/5?dry_run=false"),
     send("DELETE", "/users/%35"),
     send("DELETE", "/users/{id}", params={"id": 5}),
+    send("DELETE", "/users/5/{x}", params={"x": ""}),
+    send("DELETE", "/users/{x}5", params={"x": ""}),
     send("DELETE", "/users/5.json"),
     send("DELETE", "/users/5;v=1"),
     send("delete", "/users/5"),

@@ -74,6 +74,16 @@ async def test_steps_obey_the_rules_of_their_connection(site: Site, tmp_path: Pa
     assert (wanted.endpoint, wanted.reason) == ("/notes", "Ask first")
 
 
+async def test_a_step_without_its_part_of_the_path_fails_alone(site: Site, tmp_path: Path) -> None:
+    desk = make_desk(tmp_path, site, access=RULES)
+    told = await desk.call("look", id="")
+    assert "must not be empty" in told["who"]["error"]
+    assert told["deals"] == [{"id": 1}, {"id": 2}]
+    wanted = desk.tool("look").find_question(Caller(), {"id": ""})
+    assert wanted is not None
+    assert wanted.endpoint == "/notes"
+
+
 async def test_a_chain_of_failures_fails(site: Site, tmp_path: Path) -> None:
     site.pages["/none"] = answer({"error": "gone"}, 404)
     steps = [{"name": "a", "connection": "crm", "endpoint": "/none"}]

@@ -70,6 +70,21 @@ async def test_fills_templates_without_changing_their_shape(site: Site, tmp_path
     assert await desk.call("find_orders", shop="b") == "crm answered 404: no such shop"
 
 
+@pytest.mark.parametrize("arguments", [{}, {"shop": ""}, {"shop": None}])
+async def test_a_part_of_the_path_is_never_empty(
+    site: Site, tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    add_tool(tmp_path, {**TOOL, "parameters": {"type": "object"}, "endpoint": "/shops/{{shop}}"})
+    desk = Desk(tmp_path, site, access=RULES)
+    assert "must not be empty" in await desk.call("find_orders", **arguments)
+    assert desk.tool("find_orders").find_question(desk.caller, arguments) is None
+    told = await desk.call(
+        "request", connection="crm", method="DELETE", endpoint="/shops/{shop}", params={"shop": ""}
+    )
+    assert "must not be empty" in told
+    assert site.seen == []
+
+
 async def test_obeys_the_rules_of_its_connection(site: Site, tmp_path: Path) -> None:
     add_tool(tmp_path, TOOL)
     inject = {"me": {"in": "header", "field": "X-Auth-Mode"}}
