@@ -12,6 +12,7 @@ from agentsite.manifest.access import Access
 from agentsite.manifest.base import CamelModel, Flag, Text, Url
 from agentsite.manifest.mcp import McpServer
 from agentsite.manifest.reader import Entry, Reader
+from agentsite.manifest.tool_schema import RateLimit
 
 SURFACE_ENDPOINT = re.compile(r"^###[ \t]+([A-Z]+[ \t]+/\S*)", re.MULTILINE)
 FILES = ("spec.json", "access.json", "surface.md", "entities.md", "rules.md")
@@ -61,6 +62,8 @@ class RestSpec(CamelModel):
     auth: Auth | None = None
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     """Ours: sent with every request; `env:` and `scope:` as in `auth.token`."""
+    rate_limit: RateLimit | None = None
+    """Ours: how often calls to the host begin, whichever tool makes them."""
     sync: Any = None
     """Refused: what an agent may call changes by somebody's hand, never by itself."""
     filter: Filter | None = None

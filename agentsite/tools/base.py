@@ -111,6 +111,8 @@ class ToolContext:
     """What goes on although the call was stopped: waits for its result, which is told then."""
     limits: Limits | None = None
     """What calls of this process share; set by the executor."""
+    host: str | None = None
+    """The host among whose calls this one has its place already; set by the executor."""
     closed: bool = False
     """Set when the call has its result: what a straggler sends then is dropped."""
 
@@ -182,8 +184,8 @@ class Tool:
     """At most so many calls begin in so many seconds, for each agent of a process."""
     host: Callable[[Mapping[str, Any]], str | None] | None = None
     """The host that a call with these arguments will talk to."""
-    host_rate: tuple[int, float] | None = None
-    """At most so many calls to one host begin in so many seconds."""
+    host_rate: Callable[[Mapping[str, Any]], tuple[int, float] | None] | None = None
+    """At most so many calls to this host begin in so many seconds, whichever tool makes them."""
     shell_argument: str | None = None
     """The argument that is a shell program: permission rules read it word by word."""
     subject: str | None = None

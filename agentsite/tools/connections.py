@@ -7,13 +7,14 @@ person approved.
 from __future__ import annotations
 
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from agentsite.connections.caller import Caller
 from agentsite.connections.client import guarded_client
 from agentsite.connections.errors import OutboundError, Refused
 from agentsite.connections.prepare import Prepared, Wish, prepare
-from agentsite.connections.sending import Reply, send
+from agentsite.connections.sending import Reply, name_hosts, send
 from agentsite.engine.events import FieldsScrubbed
 from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.connections import Connection, RestSpec
@@ -76,21 +77,48 @@ async def call_connection(context: ToolContext, wish: Wish, key: str = "") -> di
         prepared = prepare_wish(context.bundle, wish, context.caller)
         if prepared.decision.tier == "confirm":
             _require_approval(prepared, wish, context)
-        reply = await send(
-            *rest_connections(context.bundle)[wish.connection],
-            prepared,
-            context.caller,
-            client=guarded_client(),
-            credential=context.open_credential,
-            seconds=max(LEAST_SECONDS, context.deadline - time.monotonic() - MARGIN_SECONDS),
-            key=f"{context.call_id}{key}",
-        )
+        async with _take_place(context, wish.connection):
+            reply = await send(
+                *rest_connections(context.bundle)[wish.connection],
+                prepared,
+                context.caller,
+                client=guarded_client(),
+                credential=context.open_credential,
+                seconds=max(LEAST_SECONDS, context.deadline - time.monotonic() - MARGIN_SECONDS),
+                key=f"{context.call_id}{key}",
+            )
     except OutboundError as error:
         raise ToolError(str(error), transient=error.transient) from None
     if reply.stripped:
         endpoint = f"{wish.method} {prepared.route.path}"
         context.emit(FieldsScrubbed(wish.connection, endpoint, reply.stripped))
     return _describe(reply, prepared)
+
+
+def find_host(bundle: Bundle, connection: str) -> str | None:
+    """The host of a connection; None where there is no such one, or its address is none."""
+    found = rest_connections(bundle).get(connection)
+    try:
+        return next(iter(name_hosts(found[1]))).host if found else None
+    except OutboundError:
+        return None
+
+
+def find_host_rate(bundle: Bundle, connection: str) -> tuple[int, float] | None:
+    """How often calls to it may begin: so many in so many seconds."""
+    found = rest_connections(bundle).get(connection)
+    rate = found[1].rate_limit if found else None
+    return (rate.calls, rate.seconds) if rate else None
+
+
+def _take_place(context: ToolContext, connection: str) -> AbstractAsyncContextManager[None]:
+    """A place among the calls to the host, for a call that has none there yet."""
+    host = find_host(context.bundle, connection)
+    if context.limits is None or host is None or host == context.host:
+        return nullcontext()
+    patience = max(LEAST_SECONDS, context.deadline - time.monotonic())
+    rate = find_host_rate(context.bundle, connection)
+    return context.limits.reach(context.agent, host, rate, patience)
 
 
 def _require_approval(prepared: Prepared, wish: Wish, context: ToolContext) -> None:

@@ -24,6 +24,7 @@ from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.tools import ToolFolder
 from agentsite.tools.base import Ask, Call, Tool, ToolContext, ToolError, ToolResult
 from agentsite.tools.chain import make_chain_ask, make_chain_call
+from agentsite.tools.connections import find_host, find_host_rate
 from agentsite.tools.executable import make_executable_call
 from agentsite.tools.handler import HandlerContext
 from agentsite.tools.http_tool import make_http_ask, make_http_call
@@ -96,6 +97,7 @@ def is_sandboxed(folder: ToolFolder) -> bool:
 def make_tool(bundle: Bundle, folder: ToolFolder) -> Tool:
     """The tool of one folder."""
     rate = folder.manifest.rate_limit
+    connection = folder.manifest.connection or ""
     return Tool(
         name=folder.name,
         description=folder.description,
@@ -113,6 +115,8 @@ def make_tool(bundle: Bundle, folder: ToolFolder) -> Tool:
         ask=_make_ask(bundle, folder),
         reads=(lambda _: folder.manifest.method == "GET") if folder.kind == "http" else None,
         rate=None if rate is None else (rate.calls, rate.seconds),
+        host=(lambda _: find_host(bundle, connection)) if connection else None,
+        host_rate=(lambda _: find_host_rate(bundle, connection)) if connection else None,
     )
 
 

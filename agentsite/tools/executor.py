@@ -191,7 +191,7 @@ class _Batch:
 
     async def _run(self, call: ToolCallPart, tool: Tool, seconds: float) -> ToolResult:
         context = self.make_context(call, time.monotonic() + seconds)
-        context.limits = self.limits
+        context.limits, context.host = self.limits, tool.host and tool.host(call.arguments)
         task = asyncio.create_task(self._call_tool(tool, context, call), name=f"call {call.id}")
         try:
             await asyncio.wait({task}, timeout=seconds)

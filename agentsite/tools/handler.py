@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -104,7 +104,8 @@ class HandlerContext:
             headers=given.get("headers", headers) or {},
         )
         self._requests += 1
-        return await call_connection(self._context, wish, key=f"_{self._requests}")
+        key = f"_{self._requests}"
+        return await self._on_server(call_connection(self._context, wish, key=key))
 
     async def store(
         self, name: str, payload: dict[str, Any], *, if_version: int | None = None
@@ -123,10 +124,12 @@ class HandlerContext:
         """
         if not block_of(self._context.bundle).shell_exec:
             raise ToolError('ctx.exec needs "sandbox": {"shellExec": true} in amodal.json.')
-        work = self._run_in_place(command, timeout)
+        return await self._on_server(self._run_in_place(command, timeout))
+
+    async def _on_server(self, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        """Do it on the server's loop, which gives out places, for a thread with its own, too."""
         if asyncio.get_running_loop() is self._loop:
             return await work
-        # A thread with a loop of its own: places are given out on the server's.
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     async def _run_in_place(self, command: str, seconds: float | None) -> dict[str, Any]:

@@ -122,11 +122,28 @@ class Limits:
         if tool.rate is not None:
             wait = self._window(("tool", agent, tool.name), *tool.rate).reserve(patience)
         host = tool.host and tool.host(arguments)
-        if host and tool.host_rate is not None:
-            window = self._window(("host", tool.name, host), *tool.host_rate)
-            wait = max(wait, window.reserve(patience))
+        rate = tool.host_rate and tool.host_rate(arguments)
+        if host and rate:
+            wait = max(wait, self._reserve(agent, host, rate, patience))
         if wait:
             await asyncio.sleep(wait)
+
+    def _reserve(self, agent: str, host: str, rate: tuple[int, float], patience: float) -> float:
+        """Seconds until an agent's next call to a host may begin, which is then taken."""
+        return self._window(("host", agent, host, str(rate)), *rate).reserve(patience)
+
+    @asynccontextmanager
+    async def reach(
+        self, agent: str, host: str, rate: tuple[int, float] | None, patience: float
+    ) -> AsyncIterator[None]:
+        """Begin a call to a host from within a tool that did not say so, and keep a place for it.
+
+        Raises ToolError when that may not be within `patience` seconds.
+        """
+        if rate and (wait := self._reserve(agent, host, rate, patience)):
+            await asyncio.sleep(wait)
+        async with self._host(host).slot(patience):
+            yield
 
     @asynccontextmanager
     async def place(

@@ -12,7 +12,13 @@ from agentsite.connections.caller import Caller
 from agentsite.connections.prepare import Wish
 from agentsite.manifest.bundle import Bundle
 from agentsite.tools.base import Tool, ToolContext, ToolError, ToolResult, Wanted, object_schema
-from agentsite.tools.connections import call_connection, find_question, rest_connections
+from agentsite.tools.connections import (
+    call_connection,
+    find_host,
+    find_host_rate,
+    find_question,
+    rest_connections,
+)
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SIMPLE = {"type": ["string", "number", "boolean", "null"]}
@@ -61,6 +67,8 @@ def build_request(bundle: Bundle) -> list[Tool]:
             ),
             call=_request,
             ask=ask,
+            host=lambda arguments: find_host(bundle, str(arguments.get("connection"))),
+            host_rate=lambda arguments: find_host_rate(bundle, str(arguments.get("connection"))),
             reads=lambda arguments: bool(
                 arguments.get("method") == "GET" and arguments.get("intent", "read") == "read"
             ),

@@ -98,7 +98,7 @@ async def test_hosts_have_rates_of_their_own(runner: Runner) -> None:
     def host(arguments: Any) -> str:
         return str(arguments["url"])
 
-    tool = make_tool("fetch", answer, host=host, host_rate=(1, 3600))
+    tool = make_tool("fetch", answer, host=host, host_rate=lambda _: (1, 3600))
     parts = [ToolCallPart(f"tc_{n}", "fetch", {"url": url}) for n, url in enumerate("aab")]
     await runner.run_parts([tool], parts, limits=Limits())
     assert {name: each.status for name, each in runner.settled} == {
