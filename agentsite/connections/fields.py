@@ -8,6 +8,7 @@ restrictions of the connection hold.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +18,11 @@ from agentsite.connections.entities import find_named, find_typed
 from agentsite.connections.errors import Refused
 from agentsite.connections.fieldnames import fold_base, fold_name, fold_names
 from agentsite.connections.prepare import Prepared
+from agentsite.connections.tables import PROBE, Hide, hide_in_list, hide_in_object
 from agentsite.manifest.access import Access, Endpoint, FieldRestriction
 
 REDACTED = "[REDACTED]"
+PARTS = re.compile(r"[.:/>\[\]]+")
 ASKING = fold_names(
     """
     query fields field select columns include expand embed filter filters where sort order
@@ -38,16 +41,21 @@ class Scrubbing:
     everywhere: frozenset[str]
     """Entities whose restrictions hold at every depth."""
     stripped: int = 0
+    _found: dict[tuple[str, frozenset[str]], list[FieldRestriction]] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     """`Entity.field` of what was found."""
 
     def scrub(self, value: Any) -> Any:
         """A JSON value without what is restricted."""
+        if not self.restrictions:
+            return value
         return self._walk(value, self.everywhere)
 
     def _walk(self, value: Any, entities: frozenset[str]) -> Any:
         if isinstance(value, list):
-            return [self._walk(item, entities) for item in value]
+            return [
+                self._walk(item, entities) for item in hide_in_list(value, self._hide(entities))
+            ]
         if isinstance(value, dict):
             names = {one.entity for one in self.restrictions}
             return self._walk_object(value, entities | find_typed(value, names), names)
@@ -59,16 +67,47 @@ class Scrubbing:
         self, item: dict[str, Any], entities: frozenset[str], names: set[str]
     ) -> dict[str, Any]:
         kept: dict[str, Any] = {}
-        for key, inner in item.items():
-            found = [one for one in self.restrictions if _is_meant(one, key, entities)]
+        for key, inner in hide_in_object(item, self._hide(entities)).items():
+            found = self._find(key, entities)
             if not found:
                 kept[key] = self._walk(inner, entities | find_named(key, names))
                 continue
-            self.stripped += 1
-            self.removed |= {f"{one.entity}.{one.field}" for one in found}
+            self._count(found)
             if all(one.policy == "retrieve_but_redact" for one in found):
                 kept[key] = None if inner is None else REDACTED
         return kept
+
+    def _find(self, key: str, entities: frozenset[str]) -> list[FieldRestriction]:
+        """What restricts a field of this name; one written `contact.ssn` says whose it is."""
+        if (known := self._found.get((key, entities))) is not None:
+            return known
+        *before, last = [part for part in PARTS.split(key) if part] or [key]
+        names = {one.entity for one in self.restrictions}
+        meant = entities.union(*(find_named(part, names) for part in before))
+        found = [
+            one
+            for one in self.restrictions
+            if _is_meant(one, key, meant) or _is_meant(one, last, meant)
+        ]
+        self._found[key, entities] = found
+        return found
+
+    def _hide(self, entities: frozenset[str]) -> Hide:
+        """What is shown of a value that something else than its key names."""
+
+        def hide(name: str, value: Any) -> Any:
+            found = self._find(name, entities)
+            if not found or value is None or value == REDACTED:
+                return value
+            if value is not PROBE:
+                self._count(found)
+            return REDACTED
+
+        return hide
+
+    def _count(self, found: list[FieldRestriction]) -> None:
+        self.stripped += 1
+        self.removed |= {f"{one.entity}.{one.field}" for one in found}
 
     def _walk_text(self, text: str, entities: frozenset[str]) -> str:
         try:
