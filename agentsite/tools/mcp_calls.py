@@ -1,7 +1,8 @@
 """Calls of MCP servers, and the pool of connections of this process.
 
-Law: a tool is called only while the server lists it as it was accepted, asked of the rows at
-each call. What may have taken effect is not repeated, unless the server says that it is harmless.
+Law: a tool is called only while the server lists it as it was accepted and as this run knows
+it, asked of the rows at each call. What may have taken effect is not repeated, unless the
+server says that it is harmless.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ NOT_A_SCOPES = "MCP servers are an agent's, not a scope's"
 CHANGED = (
     'The MCP server {server} has changed its tool "{tool}" since it was accepted, or an operator'
     " has refused it. It can be used again when an operator has accepted the change."
+)
+
+NEWER = (
+    'The MCP server {server} has changed its tool "{tool}" since this run began; the change is'
+    " accepted, and the tool can be used again with the next message."
 )
 
 
@@ -72,6 +78,8 @@ async def _require_accepted(key: Key, version: ToolVersion, listing: Listing) ->
         allowed = await unit(pins.is_accepted, key.agent, key.server, version.name, now)
     if not allowed:
         raise ToolError(CHANGED.format(server=key.server, tool=version.name))
+    if now != version.digest:  # what this run knows of its effects is of the old one
+        raise ToolError(NEWER.format(server=key.server, tool=version.name))
 
 
 # ---- what is asked of the server --------------------------------------------------------
