@@ -1,6 +1,7 @@
 """Tools over the agent's own files, offered with `fileTools`: for agents that write agents.
 
-Law: what `RepoFiles` refuses, no tool gets at. A change is picked up as if a person had made it.
+Law: what `RepoFiles` refuses, no tool gets at. A change is picked up as if a person had made it,
+so what rules over the agent, or runs in the server, is written only when a person says yes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,17 @@ from typing import Any
 
 import regex
 
+from agentsite.connections.caller import Caller
 from agentsite.manifest.bundle import Bundle
-from agentsite.tools.base import Call, Tool, ToolContext, ToolError, ToolResult, object_schema
+from agentsite.tools.base import (
+    Call,
+    Tool,
+    ToolContext,
+    ToolError,
+    ToolResult,
+    Wanted,
+    object_schema,
+)
 from agentsite.tools.repo_files import RepoFiles
 from agentsite.tools.threads import run_in_thread
 
@@ -25,6 +35,9 @@ LINE_CHARS = 500
 TEXT = {"type": "string"}
 PATH = {"type": "string", "minLength": 1, "description": "From the agent's folder on"}
 COUNT = {"type": "integer", "minimum": 0}
+GOVERNING = frozenset(("connections", "tools", "mcp", "packages", "amodal.json"))
+"""Rules, credentials, addresses and code: below these names nothing the model writes counts."""
+REASON = "This file says what the agent may do, or is code that it runs."
 Work = Callable[[RepoFiles, dict[str, Any]], Any]
 
 
@@ -39,16 +52,28 @@ def build_file_tools(bundle: Bundle) -> list[Tool]:
             name,
             description,
             object_schema(properties, required),
-            _make_call(files, work),
+            _make_call(files, work, read_only=read_only),
             read_only=read_only,
+            ask=None if read_only else _ask,
             subject="path" if "path" in properties else None,
         )
         for name, description, properties, required, work, read_only in TOOLS
     ]
 
 
-def _make_call(files: RepoFiles, work: Work) -> Call:
-    async def call(_context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
+def governs(path: str) -> bool:
+    """Whether a file is, or lies below, what says what the agent may do."""
+    return any(step.casefold() in GOVERNING for step in path.split("/"))
+
+
+def _ask(_caller: Caller, arguments: dict[str, Any]) -> Wanted | None:
+    return Wanted(REASON) if governs(str(arguments.get("path"))) else None
+
+
+def _make_call(files: RepoFiles, work: Work, *, read_only: bool) -> Call:
+    async def call(context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
+        if not (read_only or context.approved) and governs(arguments["path"]):
+            raise ToolError(f"{arguments['path']} is written only with the approval of a person.")
         try:
             return ToolResult.ok(await run_in_thread(lambda: work(files, arguments), "files"))
         except OSError as error:

@@ -71,6 +71,41 @@ async def test_files_are_read_written_edited_found_and_deleted(home: Path) -> No
     assert not (home / "skills/a/new/x.md").exists()
 
 
+GOVERNING = (
+    "connections/crm/access.json",
+    "connections/crm/spec.json",
+    "tools/wipe/handler.py",
+    "skills/tools/x",
+    "skills/Connections/access.json",
+    "skills/mcp/x.json",
+)
+
+
+@requirement("agent.file-tools")
+@pytest.mark.parametrize("path", GOVERNING)
+async def test_what_rules_over_the_agent_is_written_only_when_a_person_says_so(
+    home: Path, path: str
+) -> None:
+    bundle = write_agent(home, {"amodal.json": json.loads((home / "amodal.json").read_text())})
+    tools, context = build_toolset(bundle), Calls(bundle).context()
+    changes: dict[str, dict[str, Any]] = {
+        "write_repo_file": {"path": path, "content": "old"},
+        "edit_repo_file": {"path": path, "old_string": "old", "new_string": "new"},
+        "delete_repo_file": {"path": path},
+    }
+    for name, arguments in changes.items():
+        wanted = tools[name].find_question(context.caller, arguments)
+        assert wanted is not None
+        assert "what the agent may do" in wanted.reason
+        context.approved = False
+        with pytest.raises(ToolError, match="only with the approval of a person"):
+            await tools[name].call(context, arguments)
+        context.approved = True
+        await tools[name].call(context, arguments)
+    assert tools["write_repo_file"].find_question(context.caller, {"path": "skills/a.md"}) is None
+    assert tools["read_repo_file"].find_question(context.caller, {"path": path}) is None
+
+
 async def test_an_expression_that_explodes_is_given_up(home: Path) -> None:
     (home / "skills/a/long.md").write_text("a" * 5_000 + "!")
     with pytest.raises(ToolError, match="takes too long"):
