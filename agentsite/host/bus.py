@@ -21,7 +21,7 @@ from agentsite.bus import reading
 from agentsite.bus.models import BusEvent
 from agentsite.bus.reading import Told
 from agentsite.engine.transcript import timestamp
-from agentsite.host.bus_storage import SCOPE, STAFF, BusItem, scope_channel, to_event
+from agentsite.host.bus_storage import SCOPE, STAFF, BusItem, may_hear, scope_channel, to_event
 from agentsite.host.clock import now_ms
 from agentsite.host.wire import KEEPALIVE
 from agentsite.rows.tenancy import act_for_all, acting_for_all
@@ -213,7 +213,8 @@ class BusStream:
             seq = int(item.id or 0)
             if self._seq is None or seq > self._seq:  # else the table has told it already
                 self._seq = seq
-                if not self._agents or item.agent in self._agents:
+                wanted = not self._agents or item.agent in self._agents
+                if wanted and may_hear(self._channel, item):
                     frames.append(_frame(seq, item.type, str(item.data)))
         return "".join(frames).encode()
 

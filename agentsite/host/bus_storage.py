@@ -1,7 +1,8 @@
 """What django-eventstream reads: our bus table as its storage, our callers as its channels.
 
 Law: a channel is one audience: the callers of a scope, or staff. A channel's name comes from
-who is calling, never from what a request says. Synchronous: for `unit`.
+who is calling, never from what a request says. What goes out on it is held against the event's
+own row once more. Synchronous: for `unit`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from django_eventstream.event import Event
 from django_eventstream.storage import EventDoesNotExist, StorageBase
 
 from agentsite.bus import reading
+from agentsite.bus.models import BusEvent
 from agentsite.bus.reading import Told
 
 STAFF = "staff"
@@ -33,14 +35,26 @@ def scope_of(channel: str) -> str | None:
 
 @dataclass
 class BusItem(Event):  # type: ignore[misc]  # the library has no types
-    """The library's value of an event, and whose agent's it is; `data` is a line of JSON."""
+    """The library's value of an event, and whose it is; `data` is a line of JSON."""
 
     agent: str = ""
+    audience: str = ""
+    scope_id: str = ""
 
 
 def to_event(channel: str, told: Told) -> BusItem:
     """An event for a channel."""
-    return BusItem(channel, told.type, told.data, told.seq, told.agent)
+    return BusItem(
+        channel, told.type, told.data, told.seq, told.agent, told.audience, told.scope_id
+    )
+
+
+def may_hear(channel: str, item: BusItem) -> bool:
+    """Whether an event is for a channel, by what stands on its row."""
+    scope_id = scope_of(channel)
+    if scope_id is None or item.audience == BusEvent.Audience.EVERYONE:
+        return True
+    return item.audience == BusEvent.Audience.SCOPE and item.scope_id == scope_id
 
 
 class BusStorage(StorageBase):  # type: ignore[misc]  # the library has no types

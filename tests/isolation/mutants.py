@@ -30,6 +30,13 @@ QUESTIONS = {"filter", "exclude", "get", "aget", "get_or_create", "update_or_cre
 IN_SQL = re.compile(rb"\b(?:\w+\.)?scope_id = %s")
 ANY = b"%s::text IS NOT NULL"
 """What stands in SQL instead: it takes the same parameter and holds for every row."""
+BUS = "agentsite/host/bus.py"
+LIVE = {
+    b"channels.add(scope_channel(told.scope_id))": b"channels.update(manager.listeners_by_channel)",
+    b"may_hear(self._channel, item)": b"True",
+}
+"""What keeps live events apart, which are read for all scopes: two filters, for no database does.
+"""
 
 
 class Filter(NamedTuple):
@@ -62,6 +69,8 @@ def _find_in(source: bytes, path: str) -> Iterator[Filter]:
     for line in source.splitlines(keepends=True):
         begins.append(begins[-1] + len(line))
     spans = [(*match.span(), ANY) for match in IN_SQL.finditer(source)]
+    if path == BUS:
+        spans += [(source.index(text), source.index(text) + len(text), LIVE[text]) for text in LIVE]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             spans += _find_in_call(node, source, begins)
@@ -99,12 +108,13 @@ class Copy:
         shutil.copytree(ROOT, folder, ignore=kept)
         (folder / ".venv").symlink_to(ROOT / ".venv")
 
-    def remove(self, mutant: Filter) -> None:
-        """Take this filter out, and put back what was taken out before."""
+    def remove(self, *mutants: Filter) -> None:
+        """Take these filters out, and put back what was taken out before."""
         for path in {each.path for each in find_filters()}:
-            whole, here = (ROOT / path).read_bytes(), self.root / path
-            if path == mutant.path:
-                here.write_bytes(whole[: mutant.start] + mutant.instead + whole[mutant.end :])
-                ast.parse(here.read_bytes())
-            elif here.read_bytes() != whole:
-                here.write_bytes(whole)
+            source, here = (ROOT / path).read_bytes(), self.root / path
+            for mutant in sorted(mutants, reverse=True):  # from the end, or places would move
+                if path == mutant.path:
+                    source = source[: mutant.start] + mutant.instead + source[mutant.end :]
+            ast.parse(source)
+            if here.read_bytes() != source:
+                here.write_bytes(source)

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from agentsite.rows.policies import OWN
-from tests.isolation.mutants import Copy, Filter, find_filters
+from tests.isolation.mutants import LIVE, Copy, Filter, find_filters
 from tests.isolation.probes import Stranger, probe_counts, probe_keys, probe_refusals, probe_routes
 from tests.isolation.recipes import Recipe
 from tests.isolation.streams import probe_streams
@@ -48,7 +48,7 @@ def find_leaks(world: World, server: Server) -> Iterator[str]:
 def test_filters_are_found() -> None:
     kinds = {each.instead for each in find_filters()}
     assert len(find_filters()) >= LEAST
-    assert len(kinds) == 3, kinds
+    assert len(kinds) == 3 + len(LIVE), kinds
 
 
 def test_without_filter_and_policy_the_probes_see_a_leak(
@@ -69,6 +69,18 @@ def test_without_filter_and_policy_the_probes_see_a_leak(
         finally:
             rows.execute(POLICY % OWN.encode())
     assert list(stranger.compare(recipe)) == []
+
+
+@pytest.mark.timeout(300)
+def test_live_events_are_kept_apart_by_either_of_two_filters(world: World, tmp_path: Path) -> None:
+    copy = Copy(tmp_path / "copy")
+    mutants = [each for each in find_filters() if each.instead in LIVE.values()]
+    heard = []
+    for removed in ([mutants[0]], [mutants[1]], mutants):
+        copy.remove(*removed)
+        with world.serve(copy.root) as mutated:
+            heard.append(bool(list(probe_streams(world, mutated))))
+    assert heard == [False, False, True]
 
 
 @requirement("scope.without-filter", "scope.enumerated")
