@@ -55,16 +55,21 @@ def text_of(spec: StoreSpec, payload: Mapping[str, Any]) -> str:
 def request_vector(place: Place, document_id: int, payload: Mapping[str, Any]) -> None:
     """Have a document that was just written embedded, unless its text is the old one."""
     text = text_of(place.spec, payload)
+    shared, text_hash = place.spec.shared, digest(text)
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO stores_app_documentvector AS v (document_id, scope_id, agent, store,"
+            "WITH moved AS (UPDATE stores_app_documentvector SET shared = %s"
+            "  WHERE document_id = %s AND text_hash = %s AND shared <> %s)"
+            " INSERT INTO stores_app_documentvector AS v (document_id, scope_id, agent, store,"
             " shared, text_hash, model, attempts, next_try_at, problem)"
             " VALUES (%s, %s, %s, %s, %s, %s, '', 0, statement_timestamp(), '')"
             " ON CONFLICT (document_id) DO UPDATE SET text_hash = excluded.text_hash,"
-            "  vector = NULL, bits = NULL, attempts = 0, next_try_at = excluded.next_try_at,"
+            "  shared = excluded.shared, vector = NULL, bits = NULL, attempts = 0,"
+            "  next_try_at = excluded.next_try_at,"
             "  problem = '' WHERE v.text_hash <> excluded.text_hash",
-            [document_id, place.scope_id, place.agent, place.name, place.spec.shared, digest(text)],
-        )
+            [shared, document_id, text_hash, shared,
+             document_id, place.scope_id, place.agent, place.name, shared, text_hash],
+        )  # fmt: skip
 
 
 def digest(text: str) -> str:
@@ -159,7 +164,17 @@ def list_near(
     if not 1 <= limit <= MAX_NEAR:
         raise BadQuery(f'"limit" must be from 1 to {MAX_NEAR} with "similar"')
     told = [predicate(each) for each in read_filter(place.spec, {} if filter is None else filter)]
-    most = CANDIDATES if told else limit
+    # Of a few candidates all may have expired or be other than asked for; then many are looked at.
+    for most in (CANDIDATES,) if told else (limit, CANDIDATES):
+        found = _list_near(place, vector, model, told, limit, most)
+        if len(found) == limit:
+            break
+    return found
+
+
+def _list_near(
+    place: Place, vector: Sequence[float], model: str, told: list[Sql], limit: int, most: int
+) -> list[Near]:
     near = Sql(
         "stores_nearest(%s, %s, %s, %s::float4[], %s, %s) n(document_id, similarity)",
         (place.agent, place.name, place.spec.shared, list(vector), model, most),

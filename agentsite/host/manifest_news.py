@@ -46,10 +46,11 @@ class ManifestNews:
         while True:
             try:
                 await unit(self.look)
-            except DatabaseError as error:
+            except DatabaseError as error:  # then what it was to tell is told at the next look
                 logger.warning("the event bus could not be written: %s", error)
-            if settings.PRODUCTION:
-                return
+            else:
+                if settings.PRODUCTION:
+                    return
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:

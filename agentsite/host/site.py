@@ -31,6 +31,7 @@ from agentsite.host.manifest_news import ManifestNews
 from agentsite.host.redaction import LOGS, server_secrets
 from agentsite.host.runs import Runs
 from agentsite.host.scopes_file import import_scopes
+from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.env import read_environ
 from agentsite.manifest.problems import ManifestError
 from agentsite.manifest.reload import Agents
@@ -38,8 +39,13 @@ from agentsite.providers.registry import close_clients, warm
 from agentsite.rows.tenancy import acting_for_all
 from agentsite.rows.units import close_units, unit
 from agentsite.telemetry.export import begin_export
+from stores_app.sharing import follow_shared
 
 HANDOVER_SECONDS = 0.5
+
+
+def _follow_stores(agent: str, bundle: Bundle) -> None:
+    follow_shared(agent, bundle.stores)
 
 
 class Site:
@@ -59,6 +65,7 @@ class Site:
         self.runs.accepting = not private
         self.bus = Bus()
         self.manifest_news = ManifestNews(self.agents)
+        self.manifest_news.listeners.append(_follow_stores)
         self.embedding = Embedding(self.agents, self.ledger)
         self.listener = Listener(
             self.hub, self.runs.last_given, self.runs.hear, self.runs.take_up, self._wake_readers
