@@ -20,10 +20,12 @@ from agentsite.management.bench.report import (
     IDLE,
     MEMORY,
     REAL_TIME,
+    SECURITY,
     STORES,
     WEBHOOKS,
     show,
 )
+from agentsite.management.bench.security import note
 from tests.requirements import requirement
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,7 +41,7 @@ def test_a_tiny_run_measures_everything(tmp_path: Path) -> None:
         env={**kept, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=380,
         check=True,
     )  # fmt: skip
-    tables = (FIRST, REAL_TIME, FLAT, MEMORY, IDLE, STORES, WEBHOOKS, ADMIN)
+    tables = (FIRST, SECURITY, REAL_TIME, FLAT, MEMORY, IDLE, STORES, WEBHOOKS, ADMIN)
     for table in (*tables, "fsync on", "synchronous_commit on"):
         assert table in ran.stdout
     rows = [line.split() for line in ran.stdout.splitlines()]
@@ -47,8 +49,8 @@ def test_a_tiny_run_measures_everything(tmp_path: Path) -> None:
     # Of 60 webhooks 48 are distinct and genuine, and none ran twice, never or forged.
     assert [row[2:4] for row in rows if row[:2] == ["60", "webhooks"]] == [["48", "0"]]
     bars = [row for row in rows if row and row[-1] in {"holds", "MISSES"}]
-    # Alone, one stream flat out, and the growth of memory: what so small a run can say.
-    assert len(bars) == 3
+    # Alone, row-level security, one stream flat out, growth of memory: what a small run can say.
+    assert len(bars) == 4
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,12 +66,23 @@ def test_bars_are_judged_by_the_median_beside_the_direct_way() -> None:
     assert flat[-8:] == ["≥", "20,000", "15,000", "10,000", "to", "30,000", "90,000", "MISSES"]
 
 
+@pytest.mark.parametrize(("on", "told"), [(6.4, "holds"), (6.6, "MISSES")])
+def test_the_cost_of_row_level_security_is_a_part_of_the_added_time(on: float, told: str) -> None:
+    figures = Figures()
+    note(figures, {True: [on, on, 90.0], False: [6.0, 6.0, 50.0]}, [0.9, 1.0, 30.0])
+    assert figures.values(SECURITY, "on", "added p50") == [pytest.approx(on - 1)]
+    assert figures.values(SECURITY, "off", "added p50") == [5.0]
+    (line,) = [line for line in show(figures).splitlines() if "costs, percent" in line]
+    assert line.split()[-1] == told
+
+
 def test_a_bar_holds_at_its_limit() -> None:
     assert Bar("t", "r", "c", 5).holds(5)
     assert not Bar("t", "r", "c", 5).holds(math.nan)
     assert Bar("t", "r", "c", 5, at_least=True).holds(5)
     assert {bar.table for bar in BARS} == {
         FIRST,
+        SECURITY,
         REAL_TIME,
         FLAT,
         MEMORY,

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from agentsite.management.bench.figures import Bar, Figures
 
 FIRST = "Added time to first delta, ms (a new session each)"
+SECURITY = "Row-level security: added time to first delta with and without, ms"
+COSTS = "costs"
 REAL_TIME = "Real time: 50 deltas a second and stream"
 FLAT = "Flat out: deltas as fast as the model sends them"
 MEMORY = "Memory of the web process, MB"
@@ -19,6 +21,7 @@ WEBHOOKS = "Webhooks, 20 at a time, answered when stored (ms); a tenth sent twic
 BARS = (
     Bar(FIRST, "alone", "added p50", 5, "direct p50"),
     Bar(FIRST, "50 streams", "added p95", 15, "direct p95"),
+    Bar(SECURITY, COSTS, "percent", 10),
     Bar(REAL_TIME, "200 streams", "server µs/delta", 70),
     Bar(REAL_TIME, "200 streams", "p95 ms", 15, "direct p95"),
     *(

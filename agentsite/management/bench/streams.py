@@ -23,13 +23,13 @@ SHORT = Plan(deltas=2, rate=REAL_TIME)
 async def measure_alone(stack: Stack, figures: Figures, seconds: float) -> None:
     """A newcomer with nobody beside it."""
     await warm_up(stack)
-    through, direct = await _probe(stack, seconds)
+    through, direct = await probe(stack, seconds)
     _note_first(figures, "alone", through, direct)
 
 
 async def warm_up(stack: Stack) -> None:
     """Let a fresh server fill its pools."""
-    await _probe(stack, seconds=0, least=WARM_UP)
+    await probe(stack, seconds=0, least=WARM_UP)
 
 
 async def measure_real_time(stack: Stack, figures: Figures, count: int, seconds: float) -> None:
@@ -46,7 +46,7 @@ async def measure_real_time(stack: Stack, figures: Figures, count: int, seconds:
         recorder.on = False
         spent = costs.spent() - before
         megabytes = resident(stack.server)
-        through, direct = await _probe(stack, seconds) if count > 1 else ([], [])
+        through, direct = await probe(stack, seconds) if count > 1 else ([], [])
     baseline = await _measure_direct(stack, count, seconds / 2)
     deltas = recorder.characters / STAMP
     figures.add(
@@ -82,7 +82,7 @@ async def _measure_direct(stack: Stack, count: int, seconds: float) -> Recorder:
     return recorder
 
 
-async def _probe(stack: Stack, seconds: float, least: int = 1) -> tuple[list[float], list[float]]:
+async def probe(stack: Stack, seconds: float, least: int = 1) -> tuple[list[float], list[float]]:
     """Newcomers in turn through the server and directly: milliseconds to their first delta."""
     ways = [Way(stack, direct=False), Way(stack, direct=True)]
     lines = [await way.line() for way in ways]

@@ -16,14 +16,14 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from agentsite.management.bench import admin, rest, stores, streams, webhooks
+from agentsite.management.bench import admin, rest, security, stores, streams, webhooks
 from agentsite.management.bench.figures import Figures
 from agentsite.management.bench.load import RAMP
 from agentsite.management.bench.report import ADMIN, STORES, show
 from agentsite.management.bench.rows import STORE
 from agentsite.management.bench.stack import Stack, running
 
-SUBJECTS = ("streams", "flat", "memory", "idle", "stores", "webhooks", "admin")
+SUBJECTS = ("streams", "security", "flat", "memory", "idle", "stores", "webhooks", "admin")
 HOW = (
     "Everything runs on this machine and shares its {cores} cores: Postgres (fsync {fsync}, "
     "synchronous_commit {commit}), the fake model, one web process (anthropic adapter), and this "
@@ -136,6 +136,11 @@ async def measure_streams(stack: Stack, figures: Figures, sizes: Sizes) -> None:
         await streams.measure_real_time(stack, figures, count, sizes.seconds)
 
 
+async def measure_security(stack: Stack, figures: Figures, sizes: Sizes) -> None:
+    """First delta with row-level security and without."""
+    await security.measure_security(stack, figures, sizes.seconds)
+
+
 async def measure_flat(stack: Stack, figures: Figures, sizes: Sizes) -> None:
     """Full speed, from few streams to many."""
     await streams.warm_up(stack)
@@ -181,6 +186,7 @@ async def measure_webhooks(stack: Stack, figures: Figures, sizes: Sizes) -> None
 
 MEASURES = {
     "streams": measure_streams,
+    "security": measure_security,
     "flat": measure_flat,
     "memory": measure_memory,
     "idle": measure_idle,
