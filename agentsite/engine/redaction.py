@@ -61,7 +61,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without secrets."""
-        kept, end = [], 0
+        kept: list[str] = []
+        end = 0
         for start, place in self._find(text):
             kept.append(text[end:start])
             end = place

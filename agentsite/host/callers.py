@@ -26,12 +26,21 @@ from sessions_app.scopes import ScopeFacts
 
 logger = logging.getLogger(__name__)
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 REMEMBERED = 10_000
 WRITE_AFTER = 0.25
 """Seconds that sightings are gathered for one statement."""
 SIGHTING_SECONDS = 60.0
+
+
+def remember(known: OrderedDict[K, T], key: K, value: T) -> None:
+    """Keep a value, of all of them those that were kept last."""
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > REMEMBERED:
+        known.popitem(last=False)
 
 
 class Recent(Generic[T]):
@@ -71,10 +80,15 @@ class Recent(Generic[T]):
 
     def put(self, key: str, value: T, read_at: float) -> None:
         """Remember what was read."""
-        self._values[key] = (read_at, value)
-        self._values.move_to_end(key)
-        while len(self._values) > REMEMBERED:
-            self._values.popitem(last=False)
+        remember(self._values, key, (read_at, value))
+
+
+class Bucket:
+    """What is left of a key's rate in this process."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.left = 0
 
 
 class Callers:
@@ -84,10 +98,9 @@ class Callers:
         self.tokens = Tokens()
         self._keys: Recent[KeyFacts | None] = Recent(settings.AUTH_CACHE_SECONDS)
         self._scopes: Recent[Mapping[str, ScopeFacts]] = Recent(settings.AUTH_CACHE_SECONDS)
-        self._buckets: dict[int, int] = {}
-        self._spending: dict[int, asyncio.Lock] = {}
+        self._buckets: OrderedDict[int, Bucket] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._used: dict[int, float] = {}
+        self._used: OrderedDict[int, float] = OrderedDict()
         self._new_scopes: set[tuple[str, str]] = set()
         self._new_uses: set[int] = set()
         self._writing: asyncio.Task[None] | None = None
@@ -99,7 +112,7 @@ class Callers:
         if key is None or (key.ends_at is not None and key.ends_at.timestamp() <= time.time()):
             return None
         if time.monotonic() - self._used.get(key.id, -math.inf) > SIGHTING_SECONDS:
-            self._used[key.id] = time.monotonic()
+            remember(self._used, key.id, time.monotonic())
             self._new_uses.add(key.id)
             self._write_soon()
         return key
@@ -112,14 +125,16 @@ class Callers:
         """
         if key.rate_limit is None:
             return None
-        async with self._spending.setdefault(key.id, asyncio.Lock()):
-            if self._buckets.get(key.id, 0) <= 0:
+        bucket = self._buckets.get(key.id) or Bucket()
+        remember(self._buckets, key.id, bucket)
+        async with bucket.lock:
+            if bucket.left <= 0:
                 wanted = max(1, key.rate_limit // 60)
                 given, wait = await unit(api_keys.take_tokens, key.id, wanted)
                 if given <= 0:
                     return max(1, math.ceil(wait))
-                self._buckets[key.id] = given
-            self._buckets[key.id] -= 1
+                bucket.left = given
+            bucket.left -= 1
         return None
 
     async def find_scope(self, scope_id: str) -> Mapping[str, ScopeFacts]:
@@ -145,10 +160,7 @@ class Callers:
         pair, now = (agent, scope_id), time.monotonic()
         if now - self._seen.get(pair, -math.inf) < SIGHTING_SECONDS:
             return
-        self._seen[pair] = now
-        self._seen.move_to_end(pair)
-        while len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+        remember(self._seen, pair, now)
         self._new_scopes.add(pair)
         self._write_soon()
 

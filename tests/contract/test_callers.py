@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from typing import Any
 
 import jwt
 import pytest
 
+from agentsite.host.callers import REMEMBERED, remember
 from agentsite.host.tokens import KeySet
 from tests.gatehouse import Gate, wait_for
 from tests.issuer import SECRET, Issuer, standard, token
@@ -271,6 +273,16 @@ def test_a_scope_appears_with_its_first_use_whatever_that_is(gate: Gate, path: s
     assert gate.ask("GET", f"{path}&scope_id={scope}", bearer=gate.key()).status == 200
     sql = "SELECT agent FROM sessions_app_scope WHERE scope_id = %s"
     wait_for(lambda: gate.query(sql, scope) == [(path.split("=")[1],)])
+
+
+def test_what_a_process_remembers_of_callers_is_bounded() -> None:
+    known: OrderedDict[int, int] = OrderedDict()
+    for number in range(REMEMBERED + 2):
+        remember(known, number % (REMEMBERED + 1) or -1, number)
+        remember(known, -2, number)
+    assert len(known) == REMEMBERED
+    assert -2 in known, "what is used stays"
+    assert 1 not in known
 
 
 def test_last_use_is_written(gate: Gate) -> None:

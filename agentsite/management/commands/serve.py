@@ -24,7 +24,6 @@ class Command(BaseCommand):
 
     help = "The web process; `manage.py up` starts it."
     requires_system_checks = ()
-    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Descriptors and the process to live and die with."""
