@@ -91,7 +91,7 @@ def is_local(host: str) -> bool:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--sessions", type=int, default=50, help="how many sessions call 100 tools")
+    parser.addoption("--sessions", type=int, help="how many sessions call 100 tools each")
     parser.addoption("--broker", help="the address of a broker to try besides pgmq and Redis")
     parser.addoption("--whole-clock", action="store_true", help="every minute of three years")
     parser.addoption("--mutants", default="2", help="how many scope filters to remove, or `all`")

@@ -107,7 +107,7 @@ def check_path(
     fitting = [template for template in templates if matches(template, route, base)]
     for name in injected.path_fields:
         told = [template for template in templates if names_field(template, name)]
-        places = set().union(*(find_places(each, name, route, base) for each in told))
+        places = {found for each in told for found in find_places(each, name, route, base)}
         values = {
             value
             for place, segment in places

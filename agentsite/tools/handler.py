@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -135,7 +135,10 @@ class HandlerContext:
     async def _run_in_place(self, command: str, seconds: float | None) -> dict[str, Any]:
         limits = self._context.limits
         patience = max(0.0, self.deadline - time.monotonic())
-        async with limits.sandbox(patience) if limits else nullcontext():
+        place: AbstractAsyncContextManager[None] = (
+            limits.sandbox(patience) if limits else nullcontext()
+        )
+        async with place:
             return await run_shell(self._context.bundle, command, seconds)
 
     def _send(self, work: Callable[[], None]) -> None:

@@ -42,7 +42,7 @@ async def test_many_calls_of_many_sessions_hold_every_limit(
     calls: Calls, pytestconfig: pytest.Config
 ) -> None:
     """Fifty sessions with a hundred calls each; `--sessions` makes it fewer or more."""
-    sessions = pytestconfig.getoption("--sessions")
+    sessions = pytestconfig.getoption("--sessions") or 50
     limits, crowd, boxed = Limits(at_once=40, queue=5_000, sandboxes=4), Crowd(), Crowd()
     remote = Crowd()
     tools = {
