@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--broker", help="the address of a broker to try besides pgmq and Redis")
     parser.addoption("--whole-clock", action="store_true", help="every minute of three years")
     parser.addoption("--mutants", default="2", help="how many scope filters to remove, or `all`")
+
+
+def pytest_collection_finish() -> None:
+    """Look through all that was imported once, not with each collection of garbage to come."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure() -> None:

@@ -37,7 +37,8 @@ def test_a_tiny_run_measures_everything(tmp_path: Path) -> None:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     ran = subprocess.run(
         [sys.executable, ROOT / "manage.py", "bench", "--quick", "--streams", "1", "2",
-         "--seconds", "0.3"],
+         "--seconds", "0.3", "--documents", "300", "--messages", "200",
+         "--made-runs", "100", "--made-events", "1000"],
         env={**kept, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=380,
         check=True,
     )  # fmt: skip

@@ -50,6 +50,8 @@ class Command(BaseCommand):
             "layers": ["lint-imports"],
             "tests": ["pytest", "-q", *workers],
         }
+        # Where Python is told to write no bytecode, every process would compile everything anew.
+        os.environ.update(PYTHONDONTWRITEBYTECODE="")
         if pytest_arguments:
             tools = {"tests": ["pytest", *pytest_arguments]}
         failed = [name for name, command in tools.items() if not self.passes(name, command)]
