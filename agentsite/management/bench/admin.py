@@ -18,6 +18,7 @@ from django.contrib.auth.hashers import make_password
 from agentsite.management.bench.figures import Figures, quantiles
 from agentsite.management.bench.report import ADMIN
 from agentsite.management.bench.stack import Stack
+from agentsite.management.data import long
 from agentsite.management.data.making import make_runs
 
 ASKED = 12
@@ -26,23 +27,87 @@ NAME = "bench"
 RUNS = "/admin/sessions_app/run/"
 SESSIONS = "/admin/sessions_app/session/"
 CALLS = "/admin/sessions_app/modelcall/"
-LISTS = {
+USAGE = "/admin/sessions_app/usageday/"
+LONG = f"{RUNS}{long.LONG_RUN.replace('_', '_5F')}/change/"
+TIMES = "created_at_from_0=2020-01-01&created_at_to_0=2099-01-01"
+LISTS: dict[str, tuple[str, ...]] = {
     RUNS: (
         "", "q=case77", "q=word3", "q=tenant-0", "scope=tenant-0", "scope=tenant-360&outcome=error",
         "outcome=error", "outcome=live", "outcome=trouble", "outcome=budget_exceeded",
         "agent=agent-2", "agent=agent-2&outcome=good", "automation=nightly-report", "cost=100",
-        "cost=unknown", "said=item77 please&scope=tenant-0",
+        "cost=unknown", "said=item77 please&scope=tenant-0", TIMES, "q=please 2020-01-01",
+        "scope=nobody&outcome=trouble", "outcome=loop_detected",
     ),
     SESSIONS: (
-        "", "q=tenant-360", "q=case77", "q=word3", "status__exact=waiting", "scope=tenant-0",
-        "automation=nightly-report", "agent=agent-1", "cost=100", "said=case77",
+        "", "q=tenant-360", "q=case77", "q=word3", "status__exact=waiting", "status__exact=idle",
+        "status__exact=expired", "status__exact=archived", "status__exact=active",
+        "status__exact=expired&agent=agent-1", "scope=tenant-0", "automation=nightly-report",
+        "agent=agent-1", "agent=nobody", "cost=100", "said=case77",
+        "updated_at_from_0=2020-01-01&updated_at_to_0=2099-01-01",
     ),
     CALLS: (
-        "", "q=gpt-4.1", "scope=tenant-0", "trouble=failed", "trouble=unpriced", "agent=agent-1",
+        "", "q=gpt-4.1", f"q={long.LONG_RUN}", f"q={long.LONG_SESSION}", "scope=tenant-0",
+        "trouble=failed", "trouble=unpriced", "agent=agent-1", "purpose=judge",
+        "provider=openai&purpose=main", TIMES,
     ),
-    "/admin/sessions_app/scope/": ("",),
+    "/admin/sessions_app/scope/": ("", "q=tenant-1", "q=Tenant of", "q=nobody", "agent=agent-1"),
+    "/admin/sessions_app/apikey/": ("", "q=shop", "role__exact=ops"),
+    USAGE: (
+        "", "by=day", "by=scope", "by=agent", "by=purpose", "scope=tenant-0",
+        "model=openai/gpt-4.1", "by=scope&agent=agent-1",
+    ),
+    f"{USAGE}scope/": ("scope=tenant-0&agent=agent-0",),
+    f"{USAGE}compare/": ("scope=tenant-0&scope=tenant-1&scope=tenant-360",),
+    f"{USAGE}csv/": ("by=scope",),
+    "/admin/memory_app/memoryentry/": (
+        "", "q=word77", "q=tenant-7", "q=nowhere", "q=0123abcd", "q=run_x", "q=sess_x",
+        "scope=tenant-7", "agent=agent-1", TIMES, "last_recalled_at_from_0=2020-01-01",
+    ),
+    "/admin/stores_app/document/": (
+        "", "q=o-77", "q=tenant-7", "q=nothing", "scope=tenant-7", "scope=nobody", "agent=agent-1",
+        "store=orders", "store=none", "shared=yes", "shared=no", "updated_at_from_0=2020-01-01",
+    ),
+    "/admin/stores_app/documentversion/": (
+        "", "q=o-77", "q=tenant-7", "q=nothing", "scope=tenant-7", "agent=agent-1", "store=none",
+        "deleted=yes", "deleted=no", "superseded_at_from_0=2099-01-01",
+    ),
+    "/admin/stores_app/deadletter/": (
+        "", "q=tenant-7", "q=none", "status=open", "scope=tenant-7", "agent=agent-1", "store=none",
+        "created_at_from_0=2020-01-01",
+    ),
+    "/admin/operations/auditentry/": (
+        "", "q=ada", "q=operator-1", "q=scope.blocked", "q=run.retry", "q=subject-77", "q=nothing",
+        "action=scope.blocked",
+    ),
+    "/admin/operations/feedback/": (
+        "", "rating=down&reviewed=no", "rating=up", "reviewed=yes", "scope=tenant-7", "q=tenant-7",
+        "q=run_x", "q=sess_x", TIMES,
+    ),
+    "/admin/operations/alert/": (
+        "", "state=open", "state=closed", "kind=poison", "level=critical", "q=scope 77",
+        "q=nothing",
+    ),
+    "/admin/operations/proposal/": (
+        "", "status__exact=waiting", "status__exact=accepted", "agent=agent-1", "q=word77",
+        "q=nothing",
+    ),
+    "/admin/operations/budget/": ("", "kind__exact=scope", "period__exact=day", "q=tenant-7"),
+    "/admin/operations/priceoverride/": ("", "provider=openai", "q=gpt"),
+    "/admin/operations/mcpserver/": ("", "agent=agent-1", "q=clock"),
+    "/admin/operations/pinnedtool/": ("", "status__exact=waiting", "listed__exact=1", "q=now"),
+    "/admin/operations/evalrun/": ("", "status__exact=done", "agent=agent-1"),
+    "/admin/operations/evalresult/": ("", "status__exact=failed", "agent=agent-1", "q=weigh"),
+    "/admin/automations_app/automation/": ("", "trigger__exact=cron", "q=report-7"),
+    "/admin/automations_app/automationrun/": ("", "status__exact=failed", "q=arun_77"),
+    "/admin/automations_app/occurrence/": ("", "status__exact=missed"),
+    "/admin/automations_app/inbounddelivery/": ("", "answer=refused", "q=sender-77"),
+    "/admin/automations_app/delivery/": ("", "status__exact=dead", "q=del_77"),
+    "/admin/django_celery_beat/periodictask/": ("",),
     "/admin/": ("",),
+    "/admin/agents/": ("",),
+    LONG: ("",),
 }  # fmt: skip
+"""Every list of the admin in its filters and searches, and the timeline of a long run."""
 
 
 class Operator:
@@ -91,7 +156,9 @@ async def measure_pages(stack: Stack, figures: Figures, runs: int, events: int) 
 
 def _fill(stack: Stack, runs: int, events: int, password: str) -> None:
     with stack.connect() as connection:
-        make_runs(connection, runs, events, lambda _: None)
+        if connection.execute("SELECT 1 FROM sessions_app_run LIMIT 1").fetchone() is None:
+            make_runs(connection, runs, events, lambda _: None)
+        connection.execute("DELETE FROM auth_user WHERE username = %s", [NAME])
         connection.execute(
             "INSERT INTO auth_user (username, password, is_staff, is_superuser, is_active, email,"
             " first_name, last_name, date_joined) VALUES (%s, %s, true, true, true, '', '', '',"
@@ -122,7 +189,7 @@ def _pages(stack: Stack) -> Iterator[str]:
 
 def _rows(stack: Stack) -> Iterator[str]:
     """A page in the middle of everything, and a run and a session that are there."""
-    from sessions_app.admin.keyset import make_place
+    from agentsite.rows.keyset import make_place
 
     with stack.connect() as connection:
         half = connection.execute(

@@ -31,8 +31,10 @@ _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "DJANGO_
 class Stack:
     """The running processes; `url` is the server's, `fake_url` the model's."""
 
-    def __init__(self, root: Path, folder: Path, database: Path, fake: subprocess.Popen[str]):
-        self._root, self._folder, self._database = root, folder, database
+    def __init__(
+        self, root: Path, folder: Path, data: Path, database: Path, fake: subprocess.Popen[str]
+    ):
+        self._root, self._folder, self._data, self._database = root, folder, data, database
         self._fake = fake
         self.fake_url = fake.stdout.readline().strip() if fake.stdout is not None else ""
         self._server: subprocess.Popen[bytes] | None = None
@@ -125,7 +127,7 @@ class Stack:
             "ALLOWED_HOSTS": "127.0.0.1",
             "SECRET_KEY": Fernet.generate_key().decode(),
             "AGENT_SECRET_KEYS": Fernet.generate_key().decode(),
-            "AGENTSITE_DATA_DIR": str(self._folder / "data"),
+            "AGENTSITE_DATA_DIR": str(self._data),
             "AGENT_DIR": str(self._folder / "agent"),
             "LOG_LEVEL": "ERROR",
         }
@@ -142,19 +144,23 @@ def stop(process: subprocess.Popen[Any]) -> None:
 
 
 @contextlib.contextmanager
-def running(root: Path) -> Iterator[Stack]:
-    """Everything but the server, which each measurement starts afresh."""
+def running(root: Path, kept: Path | None = None) -> Iterator[Stack]:
+    """Everything but the server, which each measurement starts afresh.
+
+    `kept` is a data folder that was there before and stays.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         folder.chmod(0o711)
-        database = attach(folder / "data" / "postgres")
+        data = kept or folder / "data"
+        database = attach(data / "postgres")
         stack.callback(database.release)
         fake = subprocess.Popen(
             [sys.executable, "-m", "agentsite.management.bench.fake", "--parent", str(os.getpid())],
             cwd=root, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         stack.callback(stop, fake)
-        whole = Stack(root, folder, database.host, fake)
+        whole = Stack(root, folder, data, database.host, fake)
         stack.callback(whole.stop_server)
         whole.prepare()
         yield whole

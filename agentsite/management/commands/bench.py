@@ -9,6 +9,7 @@ import gc
 import os
 import resource
 from argparse import ArgumentTypeError
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -70,6 +71,11 @@ class Command(BaseCommand):
         parser.add_argument("--messages", type=int, help="in past sessions (100,000)")
         parser.add_argument("--made-runs", type=int, help="behind the admin (1,000,000)")
         parser.add_argument("--made-events", type=int, help="of those runs (10,000,000)")
+        parser.add_argument(
+            "--data-dir",
+            type=Path,
+            help="with the database of an earlier `makedata`, to measure the admin by; it stays",
+        )
         parser.add_argument("--webhooks", type=int, help="sent (2,000)")
         parser.add_argument("--quick", action="store_true", help="a look: one run, small figures")
 
@@ -93,7 +99,7 @@ class Command(BaseCommand):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         gc.disable()  # pauses of the client would count as the server's
         figures = Figures()
-        with running(settings.ROOT) as stack:
+        with running(settings.ROOT, given["data_dir"]) as stack:
             self.stdout.write(describe(stack) + "\n")
             if not sizes.afresh:
                 furnish(stack)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from agentsite.management.data import rows
+from agentsite.management.data import long, others, rows
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 STEP = 50_000
@@ -44,10 +44,13 @@ def make_runs(connection: Connection, runs: int, events: int, tell: Callable[[st
                 tell(f"{last:,} of {runs:,} runs")
             for step in rows.AFTERWARDS:
                 connection.execute(fill(step, numbers))
+            for step in (long.LONG, *others.OTHERS):
+                connection.execute(fill(step, numbers))
+            tell("what stands beside runs")
     finally:
         connection.execute("SET session_replication_role = DEFAULT")
     connection.execute("SELECT agentsite_rebuild_usage()")
-    tables = ", ".join(f"sessions_app_{name}" for name in rows.TABLES)
+    tables = ", ".join((*(f"sessions_app_{name}" for name in rows.TABLES), *others.OTHER_TABLES))
     connection.execute(f"VACUUM ANALYZE {tables}".encode())
 
 

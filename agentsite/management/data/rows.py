@@ -145,7 +145,8 @@ INSERT INTO sessions_app_session (id, agent, scope_id, session_type, title, tags
 SELECT session_id, agent, scope_id, CASE WHEN kind = 0 THEN 'automation' ELSE 'chat' END,
     'Conversation ' || left(session_id, 12), '[]', '{}',
     CASE WHEN 'running' = ANY(states) THEN 'running' WHEN 'waiting' = ANY(states) THEN 'waiting'
-        ELSE 'archived' END,
+        WHEN kind = 0 THEN 'archived' WHEN ended < now() - interval '20 days' THEN 'expired'
+        WHEN ended < now() - interval '1 hour' THEN 'idle' ELSE 'active' END,
     CASE WHEN kind = 0 THEN 'nightly-report' ELSE '' END,
     'anthropic', 'claude-sonnet-4-5', 2 * runs, cost, true, last_seq, began, ended, ended,
     input, 0, 0, 0, output, 0
@@ -159,7 +160,8 @@ ON CONFLICT DO NOTHING
 """
 SCOPE_ROWS = """
 INSERT INTO sessions_app_scope (agent, scope_id, label, context, created_at, last_seen_at)
-SELECT agent, scope_id, '', '{}', min(created_at), max(updated_at) FROM sessions_app_session
+SELECT agent, scope_id, 'Tenant of ' || agent, '{}', min(created_at), max(updated_at)
+FROM sessions_app_session
 WHERE agent LIKE 'agent-%' GROUP BY agent, scope_id ON CONFLICT DO NOTHING
 """
 STEPS = (RUNS, MESSAGES, CALLS, MODEL_CALLS, QUESTIONS, EVENTS)
