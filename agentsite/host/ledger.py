@@ -10,7 +10,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -106,18 +106,18 @@ class Ledger:
         except DatabaseError as error:  # the next call of the same budget tells of it
             logger.warning("budgets could not be looked at: %s", error)
 
-    def alarm(self, alert: Alert) -> None:
-        """Raise an alert that may come again; beside everything else."""
+    def alarm(self, alert: Alert, *, again: bool = True) -> None:
+        """Raise an alert that may come again, or is told once for all; beside everything else."""
         now = time.monotonic()
         self._alarmed = {k: at for k, at in self._alarmed.items() if now - at < ALARM_SECONDS}
         if alert.title not in self._alarmed:
             self._alarmed[alert.title] = now
-            self._spawn(self._alarm(alert))
+            self._spawn(self._alarm(alert, alerts.raise_again if again else alerts.raise_once))
 
-    async def _alarm(self, alert: Alert) -> None:
+    async def _alarm(self, alert: Alert, tell: Callable[[Alert], int]) -> None:
         try:
             with acting_for_all("alerts are the operators'"):
-                await unit(alerts.raise_again, alert)
+                await unit(tell, alert)
         except DatabaseError as error:
             self._alarmed.pop(alert.title, None)
             logger.warning("nobody could be told: %s: %s", alert.title, error)

@@ -118,6 +118,8 @@ class Meter:
         model, self._model = self._model, None
         hold, self._hold = self._hold, ""
         priced = self._pricing(usage)
+        if priced.micros is None and usage.total:
+            self._purse.miss_price(model)
         first = self._first_at
         row = FinishedCall(
             agent=self._purse.agent.id,

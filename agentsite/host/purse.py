@@ -20,7 +20,7 @@ from agentsite.host.clock import new_id
 from agentsite.host.ledger import Ledger
 from agentsite.manifest.models import ModelConfig
 from agentsite.operations import budgets
-from agentsite.operations.alerts import refused_credentials
+from agentsite.operations.alerts import refused_credentials, unknown_price
 from agentsite.operations.budgets import Asked, Limit, Payer, Standing
 from agentsite.providers.ceiling import (
     LEAST_ANSWER_TOKENS,
@@ -133,6 +133,11 @@ class Purse:
         label = f"{model.provider}/{model.name}"
         told = self.agent.redactor.text(problem)
         self._ledger.alarm(refused_credentials(self.agent.id, label, told))
+
+    def miss_price(self, model: Named) -> None:
+        """Tell operators that nobody knows what calls of a model cost."""
+        label = f"{model.provider}/{model.name}"
+        self._ledger.alarm(unknown_price(label, self.agent.id), again=False)
 
     def note(self) -> None:
         """Calls that were held for were written: budgets may have passed their soft limits."""

@@ -16,6 +16,8 @@ from agentsite.bus.writing import tell
 from agentsite.operations.models import Alert
 
 TITLE_CHARS = 300
+KINDS = ("budget", "provider", "poison", "automation", "price")
+"""What alerts are about."""
 FAILURES = 3
 """In a row, after which an automation is told of that says nothing of it itself."""
 
@@ -73,6 +75,14 @@ def poisoned_run(run_id: str, agent: str, scope_id: str) -> Alert:
         details={"run": run_id},
         once=f"poison {run_id}",
     )
+
+
+def unknown_price(model: str, agent: str) -> Alert:
+    """A model was called whose price nobody knows: told once of each model."""
+    title = f"The price of {model} is not known: what it costs is counted in no sum"[:TITLE_CHARS]
+    details = {"model": model, "agent": agent}
+    once = f"price {model}"
+    return Alert(kind="price", level="warning", title=title, details=details, once=once)
 
 
 def failing_automation(key: int, agent: str, name: str, run: str, failures: int) -> Alert:

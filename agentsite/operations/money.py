@@ -186,7 +186,7 @@ class Alert(models.Model):
         CRITICAL = "critical"
 
     kind = models.CharField(max_length=30)
-    """`budget`, `provider`, `poison` or `automation`: what it is about."""
+    """What it is about (`alerts.KINDS`)."""
     level = models.CharField(max_length=10, choices=Level)
     agent = models.CharField(max_length=200, default="", blank=True)
     """Of one that is about a scope."""

@@ -17,6 +17,7 @@ from agentsite.operations.alerts import (
     raise_again,
     raise_once,
     refused_credentials,
+    unknown_price,
 )
 from agentsite.operations.models import Alert
 from agentsite.rows.tenancy import acting_for_all
@@ -50,6 +51,10 @@ def of_run() -> Alert:
     return poisoned_run(run.pk, run.agent, run.scope_id)
 
 
+def of_price() -> Alert:
+    return unknown_price("openai/nobody-knows", "desk")
+
+
 def of_automation() -> Alert:
     run = ROWS[AutomationRun]()
     assert isinstance(run, AutomationRun)
@@ -57,7 +62,7 @@ def of_automation() -> Alert:
 
 
 @requirement("admin.alerts")
-@pytest.mark.parametrize("make", [refused, of_run, of_automation])
+@pytest.mark.parametrize("make", [refused, of_run, of_automation, of_price])
 def test_each_leads_to_what_it_is_about(make: Callable[[], Alert]) -> None:
     raise_once(make())
     alert = Alert.objects.get()

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from agentsite.engine.deltas import Usage
+from agentsite.engine.ports import ModelRequest
 from agentsite.host.agents import Agent
 from agentsite.host.ledger import Ledger
+from agentsite.host.meter import Meter
+from agentsite.host.purse import Purse
 from agentsite.manifest.loader import load
-from agentsite.operations.models import PriceOverride
+from agentsite.operations.budgets import Payer
+from agentsite.operations.models import Alert, PriceOverride
 from agentsite.operations.prices import price_at, read_prices
 from agentsite.providers.ceiling import UNKNOWN, charge, cost_ceiling
-from agentsite.rows.tenancy import acting_for_all
+from agentsite.rows.tenancy import acting_for, acting_for_all
 from agentsite.rows.units import unit
 from tests.manifest.agents import write_agent
 from tests.requirements import requirement
@@ -63,6 +67,29 @@ async def test_a_call_is_priced_by_what_holds_when_it_is_made(agent: Agent) -> N
     ):
         priced = ledger.pricing(agent, Named(), at)(USAGE)  # type: ignore[arg-type]
         assert (priced.micros, priced.snapshot["source"]) == (micros, source)
+
+
+@requirement("admin.alerts")
+async def test_operators_are_told_once_of_each_model_without_a_known_price(agent: Agent) -> None:
+    class Unknown(Named):
+        name = "nobody-knows"
+
+    for model, usage in ((Unknown, USAGE), (Unknown, USAGE), (Named, USAGE), (Unknown, Usage())):
+        ledger = Ledger()
+        purse = Purse(ledger, agent, Payer("probe", "acme", "run_1"))
+        meter = Meter(purse, "main")
+        request = ModelRequest(system="", messages=(), tools=(), max_tokens=1)
+        with acting_for("acme"):
+            await meter.admit(model(), request)  # type: ignore[arg-type]
+            meter.asked(model())  # type: ignore[arg-type]
+            meter.close(usage)
+            await ledger.close()
+        with acting_for_all("alerts are the operators'"):
+            await unit(Alert.objects.update, closed_at=NEW_YEAR)
+    with acting_for_all("alerts are the operators'"):
+        told = await unit(list, Alert.objects.values_list("kind", "title"))
+    assert [kind for kind, _ in told] == ["price"]
+    assert "openai/nobody-knows" in told[0][1]
 
 
 def test_of_two_the_one_that_began_later_holds() -> None:
