@@ -4,6 +4,12 @@
 
 const SOON = 700; // one reading for many changes
 const LATER = 3000; // figures of everything
+const KINDS = [
+  "session_created", "session_updated", "session_deleted", "run_started", "run_finished",
+  "interaction_opened", "interaction_closed", "alert_raised",
+  "automation_triggered", "automation_completed", "automation_failed", "automation_started",
+  "automation_stopped", "delivery_succeeded", "delivery_failed",
+];
 let source = null;
 let timer = null;
 let log = null; // the live run's own events
@@ -32,7 +38,7 @@ function offerReload() {
 async function readAgain(...ids) {
   timer = null;
   const answer = await fetch(location.href, { cache: "no-store" }).catch(() => null);
-  if (!answer?.ok) return;
+  if (!answer?.ok) return null;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const id of ids) {
     const [old, fresh] = [document.getElementById(id), page.getElementById(id)];
@@ -43,6 +49,27 @@ async function readAgain(...ids) {
     old.replaceWith(fresh);
   }
   followRun();
+  return page;
+}
+
+/** The dashboard's charts and their tables as `page` has them; the canvases stay where they are. */
+function redraw(page) {
+  const [old, fresh] = [document, page].map((each) => each?.getElementById("ag-charts"));
+  if (!old || !fresh) return;
+  const [was, now] = [old, fresh].map((each) => [...each.querySelectorAll("canvas, table, .ag-note")]);
+  if (was.some((part, place) => part.tagName !== now[place]?.tagName) || was.length !== now.length) {
+    old.replaceWith(fresh); // the first cost there is
+    renderCharts();
+    return;
+  }
+  was.forEach((part, place) => {
+    const chart = part.tagName === "CANVAS" && Chart.getChart(part);
+    if (!chart) part.replaceWith(now[place]);
+    else {
+      chart.data = JSON.parse(now[place].dataset.value);
+      chart.update("none");
+    }
+  });
 }
 
 const readListAgain = () => readAgain("result_list");
@@ -78,7 +105,9 @@ async function followEvals() {
 function see({ data }) {
   const event = JSON.parse(data);
   if (document.getElementById("ag-figures")) {
-    timer ??= setTimeout(() => readAgain("ag-figures", "ag-costs"), LATER);
+    timer ??= setTimeout(async () => {
+      redraw(await readAgain("ag-figures", "ag-costs"));
+    }, LATER);
     return;
   }
   if (!event.sessionId) return;
@@ -95,8 +124,7 @@ function follow() {
     source = null;
   } else if (source === null) {
     source = new EventSource("/admin/events");
-    const kinds = ["session_created", "session_updated", "session_deleted", "run_started", "run_finished"];
-    for (const kind of [...kinds, "interaction_opened", "interaction_closed"]) source.addEventListener(kind, see);
+    for (const kind of KINDS) source.addEventListener(kind, see);
   }
 }
 
