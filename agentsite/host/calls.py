@@ -149,7 +149,9 @@ class Calls:
 
         await driver.journal.commit(driver.log, (event,), write)
         agent = driver.conversation.agent.id
-        record.tool_called(agent, call.name, call.id, settled.duration_ms, part.status)
+        # Models make names up: as labels they would never end.
+        known = call.name if call.name in driver.conversation.tools else record.UNKNOWN_TOOL
+        record.tool_called(agent, known, call.id, settled.duration_ms, part.status)
         self._keep(part)
         driver.post(
             steps.CallFinished(

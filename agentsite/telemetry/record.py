@@ -9,6 +9,9 @@ from opentelemetry.trace import Span
 
 from agentsite.telemetry import metrics, spans
 
+UNKNOWN_TOOL = "(unknown)"
+"""The label of all tools that there are not."""
+
 
 @contextmanager
 def running(agent: str, session_id: str, run_id: str, attempt: int) -> Iterator[Span]:

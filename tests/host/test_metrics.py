@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+
+from tests.lab import call, plan
 from tests.requirements import requirement
 from tests.telemetry.samples import read, total
 from tests.wire_client import Client
@@ -31,3 +34,15 @@ async def test_a_run_moves_the_counters(client: Client) -> None:
     assert after["agentsite_open_streams", frozenset()] == before.get(
         ("agentsite_open_streams", frozenset()), 0
     )
+
+
+@requirement("ops.metrics")
+async def test_a_made_up_tool_is_no_label_of_its_own(client: Client) -> None:
+    before = read(await scrape(client))
+    made_up = f"made_up_{uuid.uuid4().hex}"
+    await client.talk(plan({"tools": [call(made_up)]}, {"text": "So it is."}))
+    text = await scrape(client)
+    assert made_up not in text
+    unknown = {"tool": "(unknown)", "status": "error"}
+    name = "agentsite_tool_calls_total"
+    assert total(read(text), name, **unknown) - total(before, name, **unknown) == 1
