@@ -105,7 +105,7 @@ def write_evals(folder: Path) -> None:
     refused = call("gate", port=1, note="never")
     noted = call("memory", action="add", content="Likes marmalade.")
     verdict = call("verdict", passed=False, reason="It is rude.")
-    sweet = call("verdict", passed=True, reason="It is sweet.")
+    sweet = call("verdict", passed=True, reason="It is\x00 sweet.")
     files = {
         "well": (plan({"text": "All is well."}), "contains: ALL IS WELL", "max_turns: 1"),
         "marmalade": (plan({"tools": [noted]}, {"text": "Noted."}), "tool_called: memory"),

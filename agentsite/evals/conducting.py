@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from agentsite.evals.trying import GONE_EVAL, HostStops, Trial, try_out
 from agentsite.evals.wishes import CannotTry, find_agent, find_place
@@ -123,7 +124,7 @@ class Conductor:
                     await asyncio.sleep(NO_ROOM_SECONDS)
         except CannotTry as problem:
             await self._fail(result, str(problem))
-        except (HostStops, DatabaseError):
+        except (HostStops, OperationalError, InterfaceError):  # another host goes on
             raise
         except Exception:
             logger.exception("the eval %s could not be tried", result)

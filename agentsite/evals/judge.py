@@ -17,6 +17,7 @@ from agentsite.engine.messages import user_message
 from agentsite.engine.ports import Model, ModelRequest, ToolSpec
 from agentsite.evals.assertions import Outcome, make_outcome
 from agentsite.host.agents import Agent
+from agentsite.host.answer import NUL, REPLACEMENT
 from agentsite.host.asking import Unanswered, ask_model
 from agentsite.host.clock import new_id
 from agentsite.host.meter import Meter
@@ -81,18 +82,24 @@ async def judge(
     try:
         answer = await ask_model(models, request, meter, SECONDS)
     except Unanswered as problem:
-        return make_outcome(assertion, None, agent.redactor.text(f"no verdict: {problem}"))
+        return make_outcome(assertion, None, _clean(agent, f"no verdict: {problem}"))
     calls = answer.message(lambda: new_id("tc"), meter.provider).tool_calls
     if len(calls) != 1 or calls[0].name != VERDICT.name:
         said = answer.text.strip()[:200] or "nothing"
         text = f"no verdict: the judge called no tool `verdict`, or several; it said: {said}"
-        return make_outcome(assertion, None, agent.redactor.text(text))
+        return make_outcome(assertion, None, _clean(agent, text))
     try:
         verdict = msgspec.convert(calls[0].arguments, Verdict)
     except msgspec.ValidationError as problem:
-        return make_outcome(assertion, None, f"no verdict: it cannot be read ({problem})")
-    reason = agent.redactor.text(verdict.reason.strip()[:REASON_CHARS])
+        text = f"no verdict: it cannot be read ({problem})"
+        return make_outcome(assertion, None, _clean(agent, text))
+    reason = _clean(agent, verdict.reason.strip()[:REASON_CHARS])
     return make_outcome(assertion, verdict.passed, reason)
+
+
+def _clean(agent: Agent, text: str) -> str:
+    """Without secrets, and without what no column takes: models can write a NUL."""
+    return agent.redactor.text(text).replace(NUL, REPLACEMENT)
 
 
 def compose(statement: str, case: Case, boundary: str) -> str:

@@ -93,6 +93,7 @@ async def test_operators_try_evals_on_models_side_by_side(lab: Lab, staff: Staff
         {"text": "contains: fox", "kind": "contains", "negated": False, "passed": True,
          "reason": 'the answer has "fox"'},
     ]  # fmt: skip
+    assert outcomes["sweet", OURS][0]["reason"] == "It is\ufffd sweet.", "no column takes a NUL"
     assert outcomes["sly", OURS][0]["passed"] is None
     assert "No such luck." in results(lab, eval_run, "error")["broken", OURS]
     assert outcomes["broken", OURS] == []
