@@ -29,6 +29,19 @@ Mode = Literal["", " ISOLATION LEVEL REPEATABLE READ, READ ONLY"]
 SNAPSHOT: Mode = " ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """A transaction in which every statement sees the same rows; in another one, a part of it.
+
+    For those who act for all: a page whose sums must be those of its rows.
+    """
+    with transaction.atomic():
+        if len(connection.atomic_blocks) == 1:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET TRANSACTION{SNAPSHOT}")
+        yield
+
+
 class Everyone(NamedTuple):
     """All scopes are meant: jobs, sweeps, staff. They work as the owner of the tables."""
 

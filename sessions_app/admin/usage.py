@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.http import urlencode
 
+from agentsite.rows.tenancy import one_moment
 from sessions_app.admin.base import LookOnly, show_money
 from sessions_app.costing import (
     KEYS,
@@ -73,9 +74,7 @@ class UsageAdmin(LookOnly):
         scope = (question.scopes or ("",))[0]
         question = Question(**{**_fields(question), "scopes": (scope,)})
         title = f"Cost of scope {scope or '(empty)'}"
-        shown: tuple[By, ...] = ("model", "purpose", "agent")
-        more = {"parts": [_part(question, by) for by in shown]}
-        return self._answer(request, question, title, more)
+        return self._answer(request, question, title, {}, ("model", "purpose", "agent"))
 
     def compare_view(self, request: HttpRequest) -> HttpResponse:
         """Several scopes side by side."""
@@ -104,27 +103,40 @@ class UsageAdmin(LookOnly):
             raise PermissionDenied
 
     def _answer(
-        self, request: HttpRequest, question: Question, title: str, more: dict[str, Any]
+        self,
+        request: HttpRequest,
+        question: Question,
+        title: str,
+        more: dict[str, Any],
+        parts: tuple[By, ...] = (),
     ) -> HttpResponse:
         self._check(request)
-        lines = list_lines(question)
+        with one_moment():  # or a call between two statements is in a sum and not in its rows
+            context = {**self._read(question, parts), **more}
         context = {
             **self.admin_site.each_context(request),
             "title": title,
             "opts": self.opts,
             "question": question,
             "scopes": question.scopes or (),
-            "total": _figures(add_up(question)),
             "by_name": NAMES[question.by],
             "choices": [(by, NAMES[by]) for by in get_args(By)],
-            "rows": [_row(question, line) for line in lines],
-            "chart": _chart(question, lines),
             "chart_options": json.dumps(OPTIONS),
             "csv": f"{reverse('admin:sessions_app_usageday_csv')}?{_query(question)}",
-            "unpriced": list_unpriced(),
-            **more,
+            **context,
         }
         return TemplateResponse(request, "admin/sessions_app/usage.html", context)
+
+    def _read(self, question: Question, parts: tuple[By, ...]) -> dict[str, Any]:
+        """All figures of a page."""
+        lines = list_lines(question)
+        return {
+            "total": _figures(add_up(question)),
+            "rows": [_row(question, line) for line in lines],
+            "chart": _chart(question, lines),
+            "unpriced": list_unpriced(),
+            **({"parts": [_part(question, by) for by in parts]} if parts else {}),
+        }
 
 
 OPTIONS = {

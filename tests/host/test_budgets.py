@@ -94,12 +94,12 @@ async def test_without_money_for_a_last_word_the_run_ends_at_once(
 async def test_sub_agents_at_once_stay_within_the_scopes_budget(client: Client, lab: Lab) -> None:
     scope = f"scope-{uuid.uuid4().hex}"
     set_budget(lab, scope, 0.4)
-    both = [dispatch({"text": f"Report {n}.", "rate": 40}) for n in range(24)]
+    both = [dispatch({"text": f"Report {n}.", "rate": 40}) for n in range(64)]
     message = plan({"text": "Sent. ", "tools": both}, {"text": "Back."})
     stream = await client.of("paying").talk(message, scope_id=scope)
     assert stream.reason in ("model_stop", "budget_exceeded")
     reports = [each.data["result"] for each in stream.all("tool_call_result")]
-    assert len(reports) == 24
+    assert len(reports) == 64
     assert any(report.startswith("Report") for report in reports)
     assert spent(lab, stream.run_id) <= 400_000
     assert held(lab, stream.run_id) == []

@@ -8,17 +8,21 @@ import io
 import json
 import re
 from decimal import Decimal
+from threading import Thread
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils.datastructures import MultiValueDict
 
 from agentsite.operations.models import Alert, AuditEntry, Budget, PriceOverride
+from agentsite.rows.tenancy import acting_for_all
 from sessions_app.costing import KEYS, SUMS, add_up, list_lines, read_question
 from sessions_app.models import ModelCall, Scope
+from tests.operations.forms import read_form
 from tests.operations.money import cost, run_of, settle
 from tests.requirements import requirement
 from tests.sessions_app.test_usage import SUMS as ROW_SUMS
@@ -199,3 +203,43 @@ def test_blocking_a_scope_and_giving_rights_are_audited() -> None:
     changed = json.loads(AuditEntry.objects.get(action="scope.changed").details)
     assert changed["after"] == {"context": "(not told)", "label": "Acme"}
     assert "Ada" not in AuditEntry.objects.get(action="scope.changed").details
+    user = User.objects.create_user("bo", is_staff=True)
+    group = Group.objects.get(name="viewers")
+    member = reverse("admin:auth_user_change", args=[user.pk])
+    form = read_form(admin.get(member).content.decode())
+    admin.post(member, {**form, "groups": [group.pk]})
+    assert list(user.groups.all()) == [group], "rights were given"
+    given = json.loads(AuditEntry.objects.get(action="user.changed").details)
+    assert "viewers" in json.dumps(given["after"])
+
+
+@requirement("runs.usage-sums")
+@pytest.mark.usefixtures("_calls")
+def test_a_call_that_comes_while_a_page_is_read_is_in_all_of_it_or_in_none() -> None:
+    late = []
+
+    def settle_meanwhile(execute: Any, sql: str, *rest: Any) -> Any:
+        found = execute(sql, *rest)
+        if "sessions_app_agentday" in sql and not late:
+            late.append(True)
+            meanwhile = Thread(target=_settle_apart)
+            meanwhile.start()
+            meanwhile.join(20)
+        return found
+
+    client = browse()
+    with connection.execute_wrapper(settle_meanwhile):
+        page = client.get(reverse(f"{PAGE}_changelist"), {"by": "agent"})
+    assert late
+    context = page.context_data
+    cost = sum(Decimal(row["cost"].strip("$").replace(",", "")) for row in context["rows"])
+    assert cost == Decimal(context["total"]["cost"].strip("$").replace(",", ""))
+    assert ModelCall.objects.filter(run_id__gt="").count() == 8, "it was written meanwhile"
+
+
+def _settle_apart() -> None:
+    try:
+        with acting_for_all("a test's own rows"):
+            settle(run_of("acme"), cost(5_000_000))
+    finally:
+        connection.close()
