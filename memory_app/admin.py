@@ -6,37 +6,39 @@ never edited here. Removing is all that an operator does to an entry.
 
 from __future__ import annotations
 
+import re
+from typing import ClassVar
+
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from unfold.admin import ModelAdmin  # type: ignore[import-untyped]  # it has no types
-from unfold.paginator import (  # type: ignore[import-untyped]  # it has no types
-    InfinitePaginator,
-)
 
 from agentsite.rows.audited import Audited
+from agentsite.rows.filters import NameFilter, OtherTimes, ScopeFilter, Times
+from agentsite.rows.keyset import FEW, INDEXED, RESIDUAL, KeysetAdmin
 from memory_app.actions import forget_entries
 from memory_app.models import MemoryEntry, SessionMemory
 
 SHOWN_CHARS = 120
 SHOWN_SESSIONS = 20
+ENTRY = re.compile(r"[0-9a-f]{8}|[0-9a-f]{32}")
 
 
 @admin.register(MemoryEntry)
-class MemoryEntryAdmin(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class MemoryEntryAdmin(Audited, KeysetAdmin):  # type: ignore[misc]  # unfold has no types
     """One fact: where it comes from, and which conversations have seen it."""
 
-    show_full_result_count = False
-    paginator = InfinitePaginator
-    list_per_page = 50
+    keyset = "created_at"
+    ids: ClassVar[dict[str, str]] = {"sess_": "source_session", "run_": "source_run"}
     list_display = ("text", "agent", "scope", "category", "run", "created_at", "last_recalled_at")
-    list_filter = ("created_at", "last_recalled_at")
-    search_fields = ("id", "content", "scope_id", "agent", "source_run", "source_session")
-    search_help_text = "Words, an id, a scope, an agent, or the id of a run or a session"
+    list_filter = (
+        ScopeFilter, ("created_at", Times), NameFilter, ("last_recalled_at", OtherTimes)
+    )  # fmt: skip
+    search_fields = ("id",)
+    search_help_text = "An id of an entry, a run or a session, a scope, or a part of the text"
     ordering = ("-created_at", "-id")
-    sortable_by = ()
     fieldsets = (
         (None, {"fields": (
             "whole", ("agent", "scope"), "category", ("run", "session"),
@@ -44,6 +46,25 @@ class MemoryEntryAdmin(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has
         )}),
     )  # fmt: skip
     readonly_fields = ("whole", "scope", "run", "session", "seen_by")
+
+    class Media:
+        css = {"all": ("sessions_app/admin.css",)}
+
+    def search(
+        self, request: HttpRequest, rows: QuerySet[MemoryEntry], term: str
+    ) -> QuerySet[MemoryEntry]:
+        """Entries by their id, or its beginning as models name it; a scope; else by a part."""
+        if ENTRY.fullmatch(term):
+            return rows.filter(pk__gte=term, pk__lte=f"{term:f<32}")
+        if _is_scope(term):
+            return rows.filter(scope_id=term)
+        return rows.filter(Q(content__icontains=term) | Q(agent=term))
+
+    def reach_of_words(self, term: str) -> str:
+        """Ids and scopes have indexes, texts have none."""
+        if ENTRY.fullmatch(term):
+            return FEW
+        return INDEXED if _is_scope(term) else RESIDUAL
 
     def has_add_permission(self, request: HttpRequest, obj: MemoryEntry | None = None) -> bool:
         return False
@@ -92,6 +113,10 @@ class MemoryEntryAdmin(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has
         ids = shown.values_list("session_id", flat=True)[:SHOWN_SESSIONS]
         links = ((_link("admin:sessions_app_session_change", pk),) for pk in ids)
         return format_html_join(", ", "{}", links) or "none"
+
+
+def _is_scope(term: str) -> bool:
+    return MemoryEntry.objects.filter(scope_id=term).exists()
 
 
 def _link(page: str, pk: str) -> str:

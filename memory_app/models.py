@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models import F
 from django.db.models.functions import Now
 
 from memory_app.querysets import MemoryEntryQuerySet, SessionMemoryQuerySet
@@ -39,6 +40,11 @@ class MemoryEntry(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             models.Index("agent", "scope_id", "created_at", "id", name="memory_partition"),
             models.Index("source_run", name="memory_source_run"),
+            models.Index("source_session", name="memory_source_session"),
+            models.Index(F("created_at").desc(), F("id").desc(), name="memory_recent"),
+            models.Index(
+                "scope_id", F("created_at").desc(), F("id").desc(), name="memory_of_scope"
+            ),
         ]
 
     def __str__(self) -> str:

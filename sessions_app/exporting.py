@@ -1,4 +1,4 @@
-"""A run as one JSON document: its rows, its part of the log, and what models were sent."""
+"""A run or a session as one JSON document: rows, log, and what models were sent."""
 
 from __future__ import annotations
 
@@ -13,11 +13,23 @@ from sessions_app.models import (
     Prompt,
     PromptPiece,
     Run,
+    Session,
     Subagent,
     ToolCall,
 )
 
 FORMAT = "agentsite-run/1"
+FORMAT_OF_SESSION = "agentsite-session/1"
+
+
+def export_session(session: Session) -> dict[str, Any]:
+    """Everything that is kept of a session: each of its runs as `export_run` has it."""
+    runs = session.runs.order_by("created_at", "pk").select_related("session")
+    return {
+        "format": FORMAT_OF_SESSION,
+        "session": describe_row(session),
+        "runs": [export_run(run) for run in runs],
+    }
 
 
 def export_run(run: Run) -> dict[str, Any]:

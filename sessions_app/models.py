@@ -87,6 +87,15 @@ class Session(Metered):
             models.Index("scope_id", F("updated_at").desc(), F("id").desc(), name="session_scope"),
             models.Index(F("updated_at").desc(), F("id").desc(), name="session_recent"),
             models.Index("status", "last_message_at", name="session_lifecycle"),
+            models.Index("agent", F("updated_at").desc(), F("id").desc(), name="session_of_agent"),
+            # Live sessions are few, or the newest of all.
+            models.Index(
+                "status",
+                F("updated_at").desc(),
+                F("id").desc(),
+                condition=Q(status__in=("idle", "expired", "archived")),
+                name="session_at_rest",
+            ),
             models.Index(
                 "automation",
                 F("updated_at").desc(),

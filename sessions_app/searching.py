@@ -7,6 +7,7 @@ the transaction and from nowhere else. Expired sessions are as good as deleted.
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import msgspec
 from django.db import OperationalError, connection, transaction
@@ -95,23 +96,48 @@ OPERATORS_TIMEOUT_MS = 1_500
 MARK = "SELECT chr(39) || chr(1) || hashtextextended(%s, 0)::text || chr(39)"
 
 
-def find_spoken(query: str, scope_id: str | None) -> list[tuple[str, str]]:
+# The same among runs of a stretch of time.
+NEWEST_BETWEEN = """
+SELECT said.session_id, said.run_id FROM (
+    SELECT id FROM sessions_app_run WHERE created_at BETWEEN %(start)s AND %(end)s
+        AND (%(scope)s::text IS NULL OR scope_id = %(scope)s)
+    ORDER BY created_at DESC, id DESC LIMIT 1000) newest
+CROSS JOIN LATERAL (SELECT m.session_id, m.run_id FROM sessions_app_message m
+    WHERE m.run_id = newest.id
+        AND m.words @@ websearch_to_tsquery('pg_catalog.english', %(query)s) LIMIT 1) said
+LIMIT %(most)s
+"""
+INDEXED_BETWEEN = """
+SELECT m.session_id, m.run_id FROM sessions_app_message m
+JOIN sessions_app_run r ON r.id = m.run_id
+WHERE m.words @@ (websearch_to_tsquery('pg_catalog.english', %(query)s) && %(mark)s::tsquery)
+    AND (%(scope)s::text IS NULL OR m.scope_id = %(scope)s)
+    AND m.created_at >= %(start)s AND r.created_at BETWEEN %(start)s AND %(end)s LIMIT %(most)s
+"""
+Span = tuple[dt.datetime, dt.datetime]
+
+
+def find_spoken(
+    query: str, scope_id: str | None, span: Span | None = None
+) -> list[tuple[str, str]]:
     """Session and run of messages that have all words of `query`; of one scope, or of all (None).
 
     For operators: acts for all scopes. Words that most messages have are found in the newest
-    thousand sessions, all others everywhere; `MOST_SPOKEN` messages at the most. Raises
-    `TooManyWords` where even that takes too long.
+    thousand sessions, all others everywhere; `MOST_SPOKEN` messages at the most. With a `span`
+    only runs that began in it are looked at. Raises `TooManyWords` where even that takes too long.
     """
     try:
-        return _find_spoken(query, scope_id)
+        return _find_spoken(query, scope_id, span)
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise TooManyWords(query) from error
         raise
 
 
-def _find_spoken(query: str, scope_id: str | None) -> list[tuple[str, str]]:
-    asked = {"query": query[:500], "scope": scope_id, "mark": "", "most": MOST_SPOKEN}
+def _find_spoken(query: str, scope_id: str | None, span: Span | None) -> list[tuple[str, str]]:
+    asked: dict[str, Any] = {"query": query[:500], "scope": scope_id, "mark": ""}
+    asked |= {"most": MOST_SPOKEN, **dict(zip(("start", "end"), span or (None, None), strict=True))}
+    newest, indexed = (NEWEST_BETWEEN, INDEXED_BETWEEN) if span else (NEWEST, INDEXED)
     with transaction.atomic(), connection.cursor() as cursor:
         timeout = str(OPERATORS_TIMEOUT_MS)
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [timeout])
@@ -125,7 +151,7 @@ def _find_spoken(query: str, scope_id: str | None) -> list[tuple[str, str]]:
             asked["mark"] = str(cursor.fetchone()[0])
         # With a bound on the rows the planner hopes to find them soon by reading from the start.
         cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(NEWEST if frequent else INDEXED, asked)
+        cursor.execute(newest if frequent else indexed, asked)
         return [(str(session), str(run)) for session, run in cursor.fetchall()]
 
 

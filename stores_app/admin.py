@@ -11,17 +11,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db import IntegrityError, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
-from unfold.admin import ModelAdmin  # type: ignore[import-untyped]  # it has no types
-from unfold.paginator import (  # type: ignore[import-untyped]  # it has no types
-    InfinitePaginator,
-)
 
 from agentsite.rows.audited import Audited
+from agentsite.rows.filters import CountedScopeFilter, NameFilter, OtherTimes, few_keys
+from agentsite.rows.keyset import FEW, INDEXED, RESIDUAL, KeysetAdmin
 from stores_app import deadletters
 from stores_app.actions import delete
 from stores_app.errors import StoreError, StoreNotFound
@@ -68,13 +66,74 @@ def find_store(request: HttpRequest, row: Any) -> Place | None:
         return None
 
 
-class Rows(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Large tables: no page counts them."""
+class StoreFilter(NameFilter):
+    """Of one store."""
 
-    show_full_result_count = False
-    paginator = InfinitePaginator
-    list_per_page = 50
-    sortable_by = ()
+    title = parameter_name = "store"
+
+
+class SharedFilter(admin.SimpleListFilter):
+    """What every scope may read."""
+
+    title = parameter_name = "shared"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Read by all scopes"), ("no", "Of one scope")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Documents of the chosen kind."""
+        return queryset.filter(shared=self.value() == "yes") if self.value() else queryset
+
+
+class DeletedFilter(admin.SimpleListFilter):
+    """Last versions of deleted documents, which have an index; all others have none."""
+
+    title = parameter_name = "deleted"
+
+    @property
+    def reach(self) -> str:
+        return INDEXED if self.value() == "yes" else RESIDUAL
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Of deleted documents"), ("no", "Superseded by another one")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Versions of the chosen kind."""
+        return queryset.filter(deleted=self.value() == "yes") if self.value() else queryset
+
+
+class Rows(Audited, KeysetAdmin):  # type: ignore[misc]  # unfold has no types
+    """Large tables, the newest rows first."""
+
+    keyset = ""
+    has_keys = True
+    """Rows have a key, with an index."""
+    search_fields = ("store",)
+    search_help_text = "A whole key, scope, store or agent"
+    ordering = ("-id",)
+
+    class Media:
+        css = {"all": ("sessions_app/admin.css",)}
+
+    def search(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Whole words, by the best index that knows them."""
+        return rows.filter(self._find(term)[1])
+
+    def reach_of_words(self, term: str) -> str:
+        """Keys have an index, so have scopes; those with many rows are met on a walk."""
+        return self._find(term)[0]
+
+    def _find(self, term: str) -> tuple[str, Q]:
+        rows: QuerySet[Any] = self.model._default_manager.all()
+        if self.has_keys and rows.filter(key=term).exists():
+            return INDEXED, Q(key=term)
+        of_scope = few_keys(rows.filter(scope_id=term))
+        if of_scope is None:
+            return RESIDUAL, Q(scope_id=term)
+        if of_scope:
+            return FEW, Q(pk__in=of_scope)
+        return RESIDUAL, Q(store=term) | Q(agent=term)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -104,10 +163,9 @@ class DocumentAdmin(Rows):
 
     actions = None
     list_display = ("key", "store", "agent", "scope", "version", "updated_at", "expires_at")
-    list_filter = ("shared", "updated_at")
-    search_fields = ("=key", "=store", "=scope_id", "=agent")
-    search_help_text = "A whole key, store, scope or agent"
-    ordering = ("-id",)
+    list_filter = (
+        CountedScopeFilter, NameFilter, StoreFilter, SharedFilter, ("updated_at", OtherTimes)
+    )  # fmt: skip
     readonly_fields = (
         "key", "scope", "version", "writer", "created_at", "updated_at", "expires_at", "content",
         "earlier",
@@ -215,14 +273,28 @@ class DocumentVersionAdmin(Rows):
 
     actions = None
     list_display = ("key", "version", "store", "agent", "scope", "superseded_at", "deleted")
-    list_filter = ("deleted", "superseded_at")
-    search_fields = ("=key", "=store", "=scope_id", "=agent")
-    ordering = ("-id",)
+    list_filter = (
+        DeletedFilter, CountedScopeFilter, NameFilter, StoreFilter, ("superseded_at", OtherTimes)
+    )  # fmt: skip
     fields = (
         ("store", "agent", "scope"), ("key", "version"), "content", "writer",
         ("written_at", "superseded_at", "deleted"),
     )  # fmt: skip
     readonly_fields = ("scope", "content", "writer")
+
+
+class LetterFilter(admin.SimpleListFilter):
+    """How letters stand."""
+
+    title = parameter_name = "status"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(DeadLetter.Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Letters that stand so."""
+        return queryset.filter(status=self.value()) if self.value() else queryset
 
 
 @admin.register(DeadLetter)
@@ -231,9 +303,11 @@ class DeadLetterAdmin(Rows):
 
     actions = ("replay", "discard")
     list_display = ("id", "status", "store", "agent", "scope", "brief", "attempts", "created_at")
-    list_filter = ("status", "created_at")
-    search_fields = ("=store", "=scope_id", "=agent")
-    ordering = ("-id",)
+    list_filter = (
+        LetterFilter, CountedScopeFilter, NameFilter, StoreFilter, ("created_at", OtherTimes)
+    )  # fmt: skip
+    has_keys = False
+    search_help_text = "A whole scope, store or agent"
     fields = (
         ("store", "agent", "scope"), ("status", "attempts"), "problem", "documents", "cause",
         ("created_at", "settled_at"),

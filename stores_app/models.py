@@ -66,6 +66,7 @@ class Document(Stored):
                 condition=models.Q(expires_at__isnull=False),
                 name="document_due",
             ),
+            models.Index("key", models.F("id").desc(), name="document_by_key"),
         ]
 
 
@@ -84,6 +85,12 @@ class DocumentVersion(Stored):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["scope_id", "agent", "store", "key", "version"], name="version_once"
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index("key", models.F("id").desc(), name="version_by_key"),
+            models.Index(
+                models.F("id").desc(), condition=models.Q(deleted=True), name="version_deleted"
             ),
         ]
 

@@ -27,6 +27,8 @@ from agentsite.operations import proposals
 from agentsite.operations.models import AuditEntry, McpServer, PinnedTool, Proposal
 from agentsite.operations.pins import decide
 from agentsite.rows.audited import Audited
+from agentsite.rows.filters import NameFilter
+from agentsite.rows.keyset import FEW, INDEXED, KeysetAdmin
 
 NAMES = {"-": "text-red-700", "+": "text-green-700", "@": "text-gray-500"}
 
@@ -37,6 +39,9 @@ class Seen(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     show_full_result_count = False
     paginator = InfinitePaginator
     sortable_by = ()
+
+    class Media:
+        css = {"all": ("sessions_app/admin.css",)}
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -70,25 +75,36 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(Seen):
+class AuditEntryAdmin(KeysetAdmin, Seen):
     """Who decided what; `manage.py verifyaudit` proves that nothing was changed."""
 
     list_display = ("number", "at", "actor", "action", "subject")
     list_filter = (ActionFilter,)
+    keyset = ""
     search_fields = ("actor", "subject", "action")
     search_help_text = "A whole name of somebody, a whole id, or an action"
     ordering = ("-number",)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
-    ) -> tuple[QuerySet[AuditEntry], bool]:
+    def search(
+        self, request: HttpRequest, rows: QuerySet[AuditEntry], term: str
+    ) -> QuerySet[AuditEntry]:
         """Whole words, each by its index: the log only ever grows."""
-        term = search_term.strip().replace("\x00", "")
-        found = Q(actor=term) | Q(subject=term) | Q(action=term)
-        return (queryset.filter(found) if term else queryset), False
+        return rows.filter(**{_field_of(term): term})
+
+    def reach_of_words(self, term: str) -> str:
+        """Many entries are of one actor or action, few of one subject."""
+        return FEW if _field_of(term) == "subject" else INDEXED
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+def _field_of(term: str) -> str:
+    """What such a word is in the log: an action, somebody's name, or else a subject."""
+    for name in ("action", "actor"):
+        if AuditEntry.objects.filter(**{name: term}).exists():
+            return name
+    return "subject"
 
 
 @admin.register(McpServer)
@@ -181,12 +197,14 @@ class PinnedToolAdmin(Seen):
 
 
 @admin.register(Proposal)
-class ProposalAdmin(Seen):
+class ProposalAdmin(KeysetAdmin, Seen):
     """What agents would like to know from now on."""
 
     list_display = ("title", "agent", "scope_id", "status", "created_at", "decided_by", "file")
-    list_filter = ("status", "agent")
+    list_filter = ("status", NameFilter)
+    keyset = "created_at"
     search_fields = ("title", "content")
+    search_help_text = "A part of a title or of the text"
     ordering = ("-created_at", "-pk")
     actions = ("accept", "refuse")
     readonly_fields = (
@@ -194,6 +212,12 @@ class ProposalAdmin(Seen):
         "decided_by", "file", "reasoning", "document",
     )  # fmt: skip
     fields = readonly_fields
+
+    def search(
+        self, request: HttpRequest, rows: QuerySet[Proposal], term: str
+    ) -> QuerySet[Proposal]:
+        """By a part."""
+        return rows.filter(Q(title__icontains=term) | Q(content__icontains=term))
 
     @admin.display(description="The file it would become")
     def document(self, row: Proposal) -> str:

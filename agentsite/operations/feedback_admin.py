@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin  # type: ignore[import-untyped]  # it has no types
-from unfold.paginator import (  # type: ignore[import-untyped]  # it has no types
-    InfinitePaginator,
-)
 
 from agentsite.operations.feedback import review
 from agentsite.operations.models import Feedback
 from agentsite.rows.audited import Audited
+from agentsite.rows.filters import ScopeFilter, Times
+from agentsite.rows.keyset import INDEXED, RESIDUAL, TIME, KeysetAdmin
 
 COMMENT_CHARS = 120
 
@@ -25,6 +25,15 @@ class Reviewed(admin.SimpleListFilter):
 
     title = "reviewed"
     parameter_name = "reviewed"
+
+    def __init__(self, request: HttpRequest, *given: Any) -> None:
+        super().__init__(request, *given)
+        self._asked = request.GET
+
+    @property
+    def reach(self) -> str:
+        """Bad ones that nobody has looked at have an index together."""
+        return TIME if is_queue(self._asked) else RESIDUAL
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         return [("no", "not yet"), ("yes", "reviewed")]
@@ -36,24 +45,51 @@ class Reviewed(admin.SimpleListFilter):
         return queryset.filter(reviewed_at__isnull=self.value() == "no")
 
 
+class RatingFilter(Reviewed):
+    """Good or bad."""
+
+    title = parameter_name = "rating"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return list(Feedback.Rating.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> QuerySet[Feedback]:
+        """Rows of the chosen kind."""
+        return queryset.filter(rating=self.value()) if self.value() else queryset
+
+
+def is_queue(asked: QueryDict) -> bool:
+    """Whether the list is of what there is to review, and of all scopes."""
+    return (asked.get("rating"), asked.get("reviewed")) == ("down", "no") and not asked.get("scope")
+
+
 @admin.register(Feedback)
-class FeedbackAdmin(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class FeedbackAdmin(Audited, KeysetAdmin):  # type: ignore[misc]  # unfold has no types
     """Nobody writes here but callers; operators review."""
 
     list_display = ("created_at", "thumb", "agent", "scope", "said", "reviewed_by")
-    list_filter = ("rating", Reviewed, "created_at")
-    search_fields = ("session__id__exact", "run_id__exact", "scope_id__exact")
+    list_filter = (ScopeFilter, RatingFilter, Reviewed, ("created_at", Times))
+    keyset = "created_at"
+    ids: ClassVar[dict[str, str]] = {"sess_": "session_id", "run_": "run_id"}
+    word_reach = INDEXED
+    search_fields = ("run_id",)
     search_help_text = "The whole id of a session, a run or a scope"
     ordering = ("-created_at", "-id")
-    sortable_by = ()
-    show_full_result_count = False
-    paginator = InfinitePaginator
     actions = ("mark_reviewed",)
     readonly_fields = (
         "thumb", "agent", "scope", "created_at", "comment", "asked", "answered", "tool_calls",
         "model", "behind", "reviewed_at", "reviewed_by",
     )  # fmt: skip
     fields = readonly_fields
+
+    class Media:
+        css = {"all": ("sessions_app/admin.css",)}
+
+    def search(
+        self, request: HttpRequest, rows: QuerySet[Feedback], term: str
+    ) -> QuerySet[Feedback]:
+        """Of one scope."""
+        return rows.filter(scope_id=term)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -92,7 +92,7 @@ class AuditEntry(models.Model):
     at = models.DateTimeField()
     """To the millisecond, in UTC."""
     actor = models.TextField()
-    action = models.TextField(db_index=True)
+    action = models.TextField()
     subject = models.TextField(db_index=True)
     details = models.TextField(default="{}")
     """JSON as text: its bytes are what was hashed."""
@@ -102,7 +102,10 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name = "audit entry"
         verbose_name_plural = "audit log"
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["actor"], name="audit_actor")]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["actor", "-number"], name="audit_by_actor"),
+            models.Index(fields=["action", "-number"], name="audit_by_action"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.number} {self.action}"
@@ -131,6 +134,12 @@ class Proposal(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     decided_at = models.DateTimeField(null=True, blank=True)
     decided_by = models.CharField(max_length=200, default="", blank=True)
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["-created_at", "-id"], name="proposal_recent"),
+            models.Index(fields=["status", "-created_at", "-id"], name="proposal_by_status"),
+        ]
 
     def __str__(self) -> str:
         return self.title
@@ -173,6 +182,10 @@ class Feedback(models.Model):
                 condition=Q(rating="down", reviewed_at=None),
                 name="feedback_to_review",
             ),
+            models.Index(
+                F("scope_id"), F("created_at").desc(), F("id").desc(), name="feedback_of_scope"
+            ),
+            models.Index(fields=["run_id"], name="feedback_of_run"),
         ]
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
@@ -15,13 +15,12 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from unfold.admin import ModelAdmin  # type: ignore[import-untyped]  # it has no types
-from unfold.paginator import (  # type: ignore[import-untyped]  # it has no types
-    InfinitePaginator,
-)
 
+from agentsite.operations.alerts import KINDS
 from agentsite.operations.budgets import Standing, read_standings
 from agentsite.operations.models import Alert, Budget, PriceOverride
 from agentsite.rows.audited import Audited
+from agentsite.rows.keyset import FEW, RESIDUAL, KeysetAdmin
 
 SPENT_STATES = {"free": "success", "soft limit passed": "warning", "used up": "danger"}
 
@@ -169,6 +168,11 @@ class OpenFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "state"
 
+    @property
+    def reach(self) -> str:
+        """Open ones are few."""
+        return FEW if self.value() == "open" else RESIDUAL
+
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         """The two states."""
         return [("open", "Open"), ("closed", "Closed")]
@@ -180,17 +184,46 @@ class OpenFilter(admin.SimpleListFilter):
         return queryset
 
 
+class KindFilter(admin.SimpleListFilter):
+    """What alerts are about."""
+
+    title = parameter_name = "kind"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """All kinds."""
+        return [(kind, kind) for kind in KINDS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
+        """Alerts of the chosen one."""
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class LevelFilter(admin.SimpleListFilter):
+    """How bad it is."""
+
+    title = parameter_name = "level"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """Both levels."""
+        return list(Alert.Level.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
+        """Alerts of the chosen one."""
+        return queryset.filter(level=self.value()) if self.value() else queryset
+
+
 @admin.register(Alert)
-class AlertAdmin(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class AlertAdmin(Audited, KeysetAdmin):  # type: ignore[misc]  # unfold has no types
     """What operators should know of; closing one says who has looked at it."""
 
     list_display = ("title", "kind", "shown_level", "created_at", "closed_by")
-    list_filter = (OpenFilter, "kind", "level")
-    search_fields = ("title", "scope_id")
+    list_filter = (OpenFilter, KindFilter, LevelFilter)
+    keyset = "created_at"
+    search_fields = ("title",)
+    search_help_text = "A part of a title, or a whole scope"
     ordering = ("-created_at", "-id")
-    sortable_by = ()
-    show_full_result_count = False
-    paginator = InfinitePaginator
     actions = ("close",)
     readonly_fields = (
         "title", "kind", "level", "agent", "scope_id", "created_at", "facts", "behind",
@@ -203,6 +236,13 @@ class AlertAdmin(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no ty
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    class Media:
+        css = {"all": ("sessions_app/admin.css",)}
+
+    def search(self, request: HttpRequest, rows: QuerySet[Alert], term: str) -> QuerySet[Alert]:
+        """Words of a title, or a scope."""
+        return rows.filter(Q(title__icontains=term) | Q(scope_id=term))
 
     @admin.action(description="Close", permissions=["change"])
     def close(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
@@ -238,6 +278,10 @@ def _find_page(row: Alert) -> tuple[str, str]:
     if row.kind == "automation":
         runs = "admin:automations_app_automationrun_change"
         return reverse(runs, args=[quote(facts["automationRun"])]), "its last run"
+    if row.kind == "price":
+        calls = reverse("admin:sessions_app_modelcall_changelist")
+        query = urlencode({"trouble": "unpriced", "q": facts["model"].partition("/")[2]})
+        return f"{calls}?{query}", "the calls without a price"
     if row.kind == "provider":
         calls = reverse("admin:sessions_app_modelcall_changelist")
         query = urlencode({"trouble": "failed", "agent": facts["agent"]})

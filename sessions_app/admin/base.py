@@ -19,7 +19,7 @@ from unfold.paginator import (  # type: ignore[import-untyped]  # it has no type
     InfinitePaginator,
 )
 
-from sessions_app.admin.filters import clean
+from agentsite.rows.keyset import KeysetAdmin
 from sessions_app.admin.formats import (
     link,
     show_cost,
@@ -31,7 +31,6 @@ from sessions_app.admin.formats import (
     show_tokens,
     to_text,
 )
-from sessions_app.admin.keyset import FEW, RESIDUAL, KeysetChangeList
 
 __all__ = [
     "MAX_ROWS",
@@ -78,51 +77,10 @@ class LookOnly(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return False
 
 
-class BigTable(LookOnly):
-    """Rows in such numbers that pages are turned by place (`keyset.py`)."""
+class BigTable(KeysetAdmin, LookOnly):
+    """Rows in such numbers that pages are turned by place (`rows.keyset`)."""
 
-    keyset: ClassVar[str]
-    """The time that orders them, newest first; the id decides between equal ones."""
     ids: ClassVar[dict[str, str]] = {"sess_": "session_id", "run_": "run_id"}
-    """Which ids can be searched for: how they begin, and their field."""
-    word_reach: ClassVar[str] = RESIDUAL
-    """How far a search for what is no id reaches (`keyset.py`)."""
-    list_per_page = 30
-    list_filter_submit = True
-    list_filter_sheet = True
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
-        """Turned by place."""
-        return KeysetChangeList
-
-    def complete_page(self, rows: list[Any]) -> list[Any]:
-        """The rows of one page, with whatever is read for all of them at once."""
-        return rows
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Whole ids by their index; what else there is to find `search` says."""
-        term = clean(search_term)
-        if not term:
-            return queryset, False
-        for prefix, field in self.ids.items():
-            if term.startswith(prefix):
-                return queryset.filter(**{field: term}), False
-        return self.search(request, queryset, term), False
-
-    def search_reach(self, search_term: str) -> str:
-        """An id finds few rows; how far other terms reach `reach_of_words` says."""
-        term = clean(search_term)
-        return FEW if term.startswith(tuple(self.ids)) else self.reach_of_words(term)
-
-    def reach_of_words(self, term: str) -> str:
-        """Of a term that is no id."""
-        return self.word_reach
-
-    def search(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """Rows that a term which is no id finds: none, unless a page knows more."""
-        return rows.none()
 
     def change_view(
         self,

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from agentsite.engine.ports import Purpose
+from agentsite.rows.filters import ScopeFilter, Times
 from sessions_app.admin.base import (
     AgentFilter,
     BigTable,
@@ -18,7 +19,6 @@ from sessions_app.admin.base import (
     show_ms,
     show_time,
 )
-from sessions_app.admin.filters import ScopeFilter, Times
 from sessions_app.admin.prompt_page import show_prompt
 from sessions_app.models import ModelCall, Run, Session
 

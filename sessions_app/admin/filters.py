@@ -13,44 +13,18 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.dateparse import parse_date, parse_time
+from django.utils.dateparse import parse_time
 from django.utils.timezone import make_aware
 from unfold.contrib.filters.admin import (  # type: ignore[import-untyped]  # it has no types
-    RangeDateTimeFilter,
     TextFilter,
 )
 
-from sessions_app.admin.keyset import FEW, INDEXED, RESIDUAL, TIME
+from agentsite.rows.filters import EMPTY, read_span
+from agentsite.rows.keyset import FEW, INDEXED, RESIDUAL, clean
 from sessions_app.models import Run, Session
-from sessions_app.searching import MOST_SPOKEN, TooManyWords, find_spoken
+from sessions_app.searching import MOST_SPOKEN, Span, TooManyWords, find_spoken
 
-EMPTY = "(empty)"
-"""How the empty scope is written, here and in the lists."""
 CENTS = {"1": 10_000, "10": 100_000, "100": 1_000_000, "1000": 10_000_000}
-
-
-class Times(RangeDateTimeFilter):  # type: ignore[misc]  # unfold has no types
-    """From a moment to another one, in the server's zone; a day without a time is a whole day."""
-
-    reach = TIME
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Rows of that span."""
-        bounds = {
-            "gte": self._moment("from", dt.time.min),
-            "lte": self._moment("to", dt.time.max),
-        }
-        told = {f"{self.parameter_name}__{name}": at for name, at in bounds.items() if at}
-        return queryset.filter(**told)
-
-    def _moment(self, which: str, default: dt.time) -> dt.datetime | None:
-        parts = [self.used_parameters.get(f"{self.parameter_name}_{which}_{n}") for n in (0, 1)]
-        try:
-            day = parse_date(str(parts[0] or ""))
-            time = parse_time(str(parts[1] or "")) or default
-            return make_aware(dt.datetime.combine(day, time)) if day else None
-        except (ValueError, OverflowError):
-            return None
 
 
 WHEN = re.compile(r"(.*?)\s+(\d{4}-\d\d-\d\d)(?:[ T](\d{1,2}:\d\d))?")
@@ -75,22 +49,6 @@ def split_time(term: str) -> tuple[str, tuple[dt.datetime, dt.datetime] | None]:
         return term, None
 
 
-def clean(value: Any) -> str:
-    """A text that a database can be asked for."""
-    return str(value or "").strip().replace("\x00", "")
-
-
-class ScopeFilter(TextFilter):  # type: ignore[misc]  # unfold has no types
-    """One scope, written out."""
-
-    title, parameter_name = "scope", "scope"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Rows of the scope."""
-        scope = clean(self.value())
-        return queryset.filter(scope_id="" if scope == EMPTY else scope) if scope else queryset
-
-
 class SpokenFilter(TextFilter):  # type: ignore[misc]  # unfold has no types
     """Words that a user or the agent has said."""
 
@@ -103,27 +61,36 @@ class SpokenFilter(TextFilter):  # type: ignore[misc]  # unfold has no types
         if not words:
             return queryset
         scope = clean(request.GET.get("scope"))
-        return by_words(request, queryset, words, "" if scope == EMPTY else scope or None)
+        # Of runs the list's own time counts: they are few in it, and messages may be many.
+        span = read_span(request.GET, "created_at") if queryset.model is Run else None
+        return by_words(request, queryset, words, "" if scope == EMPTY else scope or None, span)
 
 
 def by_words(
-    request: HttpRequest, queryset: QuerySet[Any], words: str, scope_id: str | None
+    request: HttpRequest,
+    queryset: QuerySet[Any],
+    words: str,
+    scope_id: str | None,
+    span: Span | None = None,
 ) -> QuerySet[Any]:
     """Sessions or runs in which these words were said, in one scope or in all (None)."""
+    asked = (words, scope_id, span)
     found = getattr(request, "spoken", None)  # once for each request: two lists ask for it
-    if found is None or found[0] != (words, scope_id):
-        found = ((words, scope_id), _search(request, words, scope_id))
+    if found is None or found[0] != asked:
+        found = (asked, _search(request, *asked))
         request.spoken = found  # type: ignore[attr-defined]  # kept beside the request
         if len(found[1]) >= MOST_SPOKEN:
-            text = f"More than {MOST_SPOKEN:,} messages have these words: name a scope as well."
+            text = f"More than {MOST_SPOKEN:,} messages have these words: name a scope or a time."
             messages.warning(request, text)
     place = 0 if queryset.model is Session else 1
     return queryset.filter(pk__in={pair[place] for pair in found[1]})
 
 
-def _search(request: HttpRequest, words: str, scope_id: str | None) -> list[tuple[str, str]]:
+def _search(
+    request: HttpRequest, words: str, scope_id: str | None, span: Span | None
+) -> list[tuple[str, str]]:
     try:
-        return find_spoken(words, scope_id)
+        return find_spoken(words, scope_id, span)
     except TooManyWords:
         text = "This search took too long and was given up. Name a scope, or rarer words."
         messages.error(request, text)

@@ -9,6 +9,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
 
+from agentsite.rows.filters import ScopeFilter, Times
+from agentsite.rows.keyset import FEW, INDEXED
 from sessions_app.admin.base import (
     AgentFilter,
     BigTable,
@@ -24,13 +26,10 @@ from sessions_app.admin.filters import (
     CostFilter,
     OutcomeFilter,
     RunAutomationFilter,
-    ScopeFilter,
     SpokenFilter,
-    Times,
     by_words,
     split_time,
 )
-from sessions_app.admin.keyset import FEW, INDEXED
 from sessions_app.admin.run_actions import RunActions
 from sessions_app.admin.run_page import describe_run
 from sessions_app.models import Run, Session
@@ -98,7 +97,7 @@ class RunAdmin(RunActions, BigTable):
             rows = rows.filter(created_at__range=span)
         if is_scope(term):
             return rows.filter(scope_id=term)
-        return by_words(request, rows, term, None)
+        return by_words(request, rows, term, None, span)
 
     def reach_of_words(self, term: str) -> str:
         """A scope has an index; words are few messages."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db import connection
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -15,6 +15,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from agentsite.rows.audited import Audited
+from agentsite.rows.keyset import FEW, RESIDUAL, KeysetAdmin
 from agentsite.rows.tenants import erase_partition
 from sessions_app import scopes
 from sessions_app.admin.base import AgentFilter, LookOnly, labelled, show_money, show_time
@@ -36,14 +37,21 @@ FROM sessions_app_scope p LEFT JOIN LATERAL (
 """
 
 
+class ScopeAgentFilter(AgentFilter):
+    """Scopes of one agent."""
+
+    residual = True
+
+
 @admin.register(Scope)
-class ScopeAdmin(Audited, LookOnly):  # type: ignore[misc]  # unfold has no types
+class ScopeAdmin(Audited, KeysetAdmin, LookOnly):  # type: ignore[misc]  # unfold has no types
     """Label and context defaults can be changed; the rest is the engine's."""
 
     list_display = ("name", "agent", "sessions", "tokens", "cost", "activity", "state")
-    list_filter = (AgentFilter,)
+    list_filter = (ScopeAgentFilter,)
+    keyset = "last_seen_at"
     search_fields = ("scope_id", "label")
-    search_help_text = "The beginning of a scope_id, or a part of a label"
+    search_help_text = "A whole scope_id, the beginning of a scope_id, or a part of a label"
     ordering = ("-last_seen_at", "-id")
     sortable_by = ()
     actions = ("block", "unblock", "budget", "compare", "export", "erase")
@@ -62,19 +70,19 @@ class ScopeAdmin(Audited, LookOnly):  # type: ignore[misc]  # unfold has no type
         allowed: bool = request.user.has_perm("sessions_app.change_scope")
         return allowed
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Scope], search_term: str
-    ) -> tuple[QuerySet[Scope], bool]:
-        """Scopes that begin like this; labels by a part."""
-        term = search_term.strip().replace("\x00", "")
-        found = queryset.filter(scope_id__startswith=term) | queryset.filter(label__icontains=term)
-        return (found if term else queryset), False
+    def search(self, request: HttpRequest, rows: QuerySet[Scope], term: str) -> QuerySet[Scope]:
+        """One scope by its whole id; else those that begin like this, labels by a part."""
+        if _is_known(term):
+            return rows.filter(scope_id=term)
+        return rows.filter(Q(scope_id__startswith=term) | Q(label__icontains=term))
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The page's rows with their sums, in one query for all of them."""
-        page = super().get_changelist_instance(request)
-        page.result_list = add_up(list(page.result_list))
-        return page
+    def reach_of_words(self, term: str) -> str:
+        """A whole id has an index."""
+        return FEW if _is_known(term) else RESIDUAL
+
+    def complete_page(self, rows: list[Any]) -> list[Any]:
+        """With the sums of each, in one query for all of them."""
+        return add_up(rows)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -215,6 +223,10 @@ class ScopeAdmin(Audited, LookOnly):  # type: ignore[misc]  # unfold has no type
         given = ScopeCredential.objects.for_scope(row.scope_id).filter(agent=row.agent)
         names = list(given.order_by("name").values_list("name", flat=True)[:200])
         return ", ".join(names) or "none"
+
+
+def _is_known(scope_id: str) -> bool:
+    return Scope._default_manager.filter(scope_id=scope_id).exists()
 
 
 def _open_ended(row: Any, text: str) -> str:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
 
 from agentsite.rows.auditing import record
+from agentsite.rows.filters import ScopeFilter, Times
+from agentsite.rows.keyset import FEW, INDEXED, WALK
 from sessions_app.admin.base import (
     AgentFilter,
     BigTable,
@@ -23,14 +28,12 @@ from sessions_app.admin.base import (
 from sessions_app.admin.filters import (
     AutomationFilter,
     CostFilter,
-    ScopeFilter,
     SpokenFilter,
-    Times,
     by_words,
 )
-from sessions_app.admin.keyset import FEW, INDEXED, WALK
 from sessions_app.admin.tables import table_of_model_calls, table_of_runs
 from sessions_app.expiry import delete_session
+from sessions_app.exporting import export_session
 from sessions_app.models import Session
 from sessions_app.projection import project
 from sessions_app.reading import is_scope
@@ -94,6 +97,25 @@ class SessionAdmin(BigTable):
     def describe(self, row: Session, request: HttpRequest) -> dict[str, Any]:
         """The transcript, runs and model calls."""
         return _describe(row, request)
+
+    def get_urls(self) -> list[Any]:
+        """The export, before Django's own that would swallow it."""
+        view = self.admin_site.admin_view(self.export_view)
+        name = "sessions_app_session_export"
+        return [path("<path:object_id>/export/", view, name=name), *super().get_urls()]
+
+    def export_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The session as a file."""
+        # Runs are in it, with what models were sent.
+        if not request.user.has_perms(("sessions_app.view_session", "sessions_app.view_run")):
+            raise PermissionDenied
+        session = self.get_object(request, unquote(object_id).replace("\x00", ""))
+        if session is None:
+            raise Http404("There is no such session.")
+        record(request.user.get_username(), "session.export", session.pk)
+        response = JsonResponse(export_session(session), json_dumps_params={"indent": 2})
+        response["Content-Disposition"] = f'attachment; filename="{session.pk}.json"'
+        return response
 
     # ---- deleting ---------------------------------------------------------------------
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import re
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from sessions_app.admin.keyset import WALK, make_place, read_place
+from agentsite.operations.models import AuditEntry
+from agentsite.rows.keyset import WALK, make_place, read_place
 from sessions_app.models import ModelCall, Run, Session
+from sessions_app.searching import find_spoken
 from tests.requirements import requirement
 from tests.sessions_app.rows import make_run, make_session
 
@@ -231,3 +236,65 @@ def test_a_made_up_place_is_the_first_page(staff: Client) -> None:
             place = make_place((call.created_at, key))
             assert look(staff, f"{base}?{towards}={place}"), (towards, key)
     assert page in rest_of(look(staff, f"{base}?older={make_place((call.created_at, 'abc'))}"))
+
+
+@requirement("admin.lists")
+def test_words_of_a_time_are_looked_for_in_that_time(staff: Client) -> None:
+    old = make_run(make_session(), "running", words="The kettle leaks")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sessions_app_run SET created_at = '2026-03-04 12:00Z' WHERE id = %s;", [old.pk]
+        )
+        cursor.execute(
+            "UPDATE sessions_app_message SET created_at = '2026-03-04 12:00Z' WHERE run_id = %s",
+            [old.pk],
+        )
+        newer = make_run(make_session(), "running", words="The kettle leaks")
+        # More messages of later than are looked at; words in all of them, and rare ones.
+        cursor.execute(
+            "INSERT INTO sessions_app_message (id, session_id, run_id, attempt, scope_id, position,"
+            " role, parts, aside, partial, created_at) SELECT 'msg_many' || n, m.session_id,"
+            " m.run_id, 1, '', 1000 + n, 'user', m.parts, '', false, now()"
+            " FROM sessions_app_message m, generate_series(1, 1100) n WHERE m.run_id = %s"
+            " AND m.role = 'user'",
+            [newer.pk],
+        )
+    base = reverse("admin:sessions_app_run_changelist")
+    assert listed(look(staff, f"{base}?q=kettle 2026-03-04 12:10")) == [old.pk]
+    span = "created_at_from_0=2026-03-04&created_at_to_0=2026-03-04"
+    assert listed(look(staff, f"{base}?said=kettle&{span}")) == [old.pk]
+    assert listed(look(staff, f"{base}?q=kettle 2026-03-05")) == []
+    assert find_spoken("kettle", None) != find_spoken("kettle", None, SPAN)
+    for scope in (None, ""):
+        assert find_spoken("kettle", scope, SPAN) == [(old.session_id, old.pk)]
+        assert find_spoken("kettle -leaks", scope, SPAN) == []
+
+
+SPAN = (dt.datetime(2026, 3, 4, tzinfo=dt.UTC), dt.datetime(2026, 3, 5, tzinfo=dt.UTC))
+
+
+@requirement("admin.lists")
+def test_a_session_is_exported_with_all_of_its_runs(staff: Client) -> None:
+    session = make_session()
+    runs = [make_run(session, words=words) for words in ("First", "Second")]
+    there = reverse("admin:sessions_app_session_export", args=[quote(session.pk)])
+    assert "../export/" in look(
+        staff, reverse("admin:sessions_app_session_change", args=[quote(session.pk)])
+    )
+    answer = staff.get(there)
+    assert answer["Content-Disposition"] == f'attachment; filename="{session.pk}.json"'
+    told = json.loads(answer.content)
+    assert told["format"] == "agentsite-session/1"
+    assert told["session"]["id"] == session.pk
+    assert [each["run"]["id"] for each in told["runs"]] == [run.pk for run in runs]
+    assert "Second" in json.dumps(told["runs"][1]["messages"])
+    assert AuditEntry.objects.get(action="session.export").subject == session.pk
+    missing = reverse("admin:sessions_app_session_export", args=["sess_none"])
+    assert staff.get(missing).status_code == 404
+    user = User.objects.create_user("bo", is_staff=True)
+    user.user_permissions.add(
+        Permission.objects.get(codename="view_session", content_type__app_label="sessions_app")
+    )
+    other = Client()
+    other.force_login(user)
+    assert other.get(there).status_code == 403

@@ -9,16 +9,19 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.contrib.admin import ShowFacets
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from unfold.admin import ModelAdmin  # type: ignore[import-untyped]  # it has no types
 from unfold.views import ChangeList  # type: ignore[import-untyped]  # it has no types
-
-from sessions_app.admin.formats import show_time
 
 WALK = 10_000
 """Rows that a filter without an index looks through for one page."""
@@ -26,7 +29,9 @@ OLDER, NEWER = "older", "newer"
 FEW, INDEXED, RESIDUAL, TIME = "few", "indexed", "residual", "time"
 """How far a filter reaches: to few rows, whichever others there are; to rows that an index has in
 the list's order; to rows that have to be looked through; to a stretch of that order."""
-Place = tuple[dt.datetime, str]
+Place = tuple[dt.datetime | None, str]
+"""A row by its time and key; by its key alone in lists without a time, by its time alone where a
+page stopped looking."""
 
 
 def reach_of(spec: Any) -> str:
@@ -44,7 +49,7 @@ def _is_active(spec: Any) -> bool:
 class KeysetPages:
     """What the template of the pages asks for."""
 
-    template_name = "admin/sessions_app/keyset_pages.html"
+    template_name = "admin/keyset_pages.html"
 
     def __init__(self, per_page: int) -> None:
         self.per_page = per_page
@@ -53,11 +58,11 @@ class KeysetPages:
 
 
 class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
-    """A list by `model_admin.keyset` (a time, newest first) and the id."""
+    """A list by `model_admin.keyset` (a time, newest first; empty: none) and the id."""
 
     older_url: str | None = None
     newer_url: str | None = None
-    stopped_at: dt.datetime | None = None
+    stopped_at: Place | None = None
     """Where a filter without an index stopped looking."""
 
     def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -81,7 +86,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
             messages.info(
                 request,
                 "No index answers all of this together: the list was looked through "
-                f"{'back' if back else 'on'} to {show_time(self.stopped_at)}. "
+                f"{'back' if back else 'on'} to {_show(self.stopped_at)}. "
                 f'"{"Older" if back else "Newer"}" looks further.',
             )
         self.result_list = self.model_admin.complete_page(rows)
@@ -95,19 +100,20 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
     def _walk(self, place: Place | None, towards: str) -> tuple[list[Any], bool]:
         """The rows behind a place, the newest first, and whether there may be more."""
         back = towards == OLDER
-        order = (f"-{self._time}", "-pk") if back else (self._time, "pk")
+        fields = (self._time, "pk") if self._time else ("pk",)
+        order = tuple(f"-{name}" for name in fields) if back else fields
         behind = self._before if back else self._after
         queryset, end = self.queryset, None
         if self._walked is not None:
             ahead = behind(self._walked, place).order_by(*order)
-            times = ahead.values_list(self._time, flat=True)
-            end = next(iter(times[WALK : WALK + 1]), None)
+            ends = ahead.values_list(fields[0], flat=True)
+            end = next(iter(ends[WALK : WALK + 1]), None)
         if end is not None:
-            queryset = queryset.filter(**{f"{self._time}__{'gte' if back else 'lte'}": end})
+            queryset = queryset.filter(**{f"{fields[0]}__{'gte' if back else 'lte'}": end})
         rows = list(behind(queryset, place).order_by(*order)[: self._per + 1])
         more = len(rows) > self._per
-        if not more:
-            self.stopped_at = end
+        if not more and end is not None:
+            self.stopped_at = (end, "") if self._time else (None, str(end))
         rows = rows[: self._per]
         return rows if back else rows[::-1], more or end is not None
 
@@ -121,6 +127,8 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
         if place is None:
             return queryset
         moment, key = place
+        if moment is None:
+            return queryset.filter(**{f"pk__{than}": key})
         if not key:
             return queryset.filter(**{f"{self._time}__{than}": moment})
         # The plain bound as well: it is what the index is entered with.
@@ -159,15 +167,14 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
     ) -> None:
         stopped, back = self.stopped_at, newer is None
         if stopped is not None:
-            self._set_link(OLDER if back else NEWER, (stopped, ""))
+            self._set_link(OLDER if back else NEWER, stopped)
         if (stopped is None or not back) and (newer is not None or more):
             last = self._place_of(rows[-1]) if rows else None
-            self._set_link(OLDER, last or (stopped and (stopped, "")))
+            self._set_link(OLDER, last or stopped)
         if (stopped is None or back) and (older is not None or (newer is not None and more)):
-            first = self._place_of(rows[0]) if rows else older
-            if first is not None and not first[1]:  # rows of that very moment were seen before
-                first = (first[0] - dt.timedelta(microseconds=1), "")
-            self._set_link(NEWER, first)
+            self._set_link(
+                NEWER, self._place_of(rows[0]) if rows else older and _just_before(older)
+            )
 
     def _set_link(self, name: str, place: Place | None) -> None:
         if place is not None:
@@ -176,24 +183,27 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
     def _read_place(self, request: HttpRequest, name: str) -> Place | None:
         """A place that may be asked for: its key is one of this table."""
         place = read_place(request.GET.get(name, ""))
+        if place is None or (place[0] is None) == bool(self._time):
+            return None
         try:
-            self.model._meta.pk.to_python(place[1] or None if place else None)
+            self.model._meta.pk.to_python(place[1] or None)
         except ValidationError:
             return None
         return place
 
     def _place_of(self, row: Model) -> Place:
-        return getattr(row, self._time), str(row.pk)
+        return getattr(row, self._time) if self._time else None, str(row.pk)
 
     def _link(self, name: str, place: Place) -> str:
-        kept = self.get_filters_params()
+        kept = self.get_filters_params() | ({SEARCH_VAR: self.query} if self.query else {})
         return "?" + urlencode({**kept, name: make_place(place)}, doseq=True)
 
 
 def make_place(place: Place) -> str:
     """Where a page begins, for an address."""
     moment, key = place
-    return base64.urlsafe_b64encode(f"{moment.isoformat()}|{key}".encode()).decode()
+    at = "" if moment is None else moment.isoformat()
+    return base64.urlsafe_b64encode(f"{at}|{key}".encode()).decode()
 
 
 def read_place(text: str) -> Place | None:
@@ -202,7 +212,78 @@ def read_place(text: str) -> Place | None:
         moment, _, key = (
             base64.b64decode(text, altchars=b"-_", validate=True).decode().partition("|")
         )
-        at = dt.datetime.fromisoformat(moment)
+        at = dt.datetime.fromisoformat(moment) if moment else None
     except (binascii.Error, ValueError):
         return None
-    return None if at.tzinfo is None or "\x00" in key else (at, key)
+    if "\x00" in key or (at is None and not key) or (at is not None and at.tzinfo is None):
+        return None
+    return at, key
+
+
+def _just_before(place: Place) -> Place:
+    """Of a page without rows: so that those at the place itself are on the next one."""
+    moment, key = place
+    if moment is None:
+        return None, str(int(key) - 1)
+    return (moment, key) if key else (moment - dt.timedelta(microseconds=1), "")
+
+
+def _show(place: Place) -> str:
+    moment, key = place
+    return f"number {key}" if moment is None else date_format(localtime(moment), "Y-m-d H:i:s")
+
+
+class KeysetAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Rows in such numbers that pages are turned by place."""
+
+    keyset: ClassVar[str]
+    """The time that orders them, newest first; the id decides between equal ones.
+    Empty: the id alone."""
+    ids: ClassVar[dict[str, str]] = {}
+    """Which ids can be searched for: how they begin, and their field."""
+    word_reach: ClassVar[str] = RESIDUAL
+    """How far a search for what is no id reaches."""
+    list_per_page = 30
+    list_filter_submit = True
+    list_filter_sheet = True
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    sortable_by = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        """Turned by place."""
+        return KeysetChangeList
+
+    def complete_page(self, rows: list[Any]) -> list[Any]:
+        """The rows of one page, with whatever is read for all of them at once."""
+        return rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Whole ids by their index; what else there is to find `search` says."""
+        term = clean(search_term)
+        if not term:
+            return queryset, False
+        for prefix, field in self.ids.items():
+            if term.startswith(prefix):
+                return queryset.filter(**{field: term}), False
+        return self.search(request, queryset, term), False
+
+    def search_reach(self, search_term: str) -> str:
+        """An id finds few rows; how far other terms reach `reach_of_words` says."""
+        term = clean(search_term)
+        return FEW if term.startswith(tuple(self.ids)) else self.reach_of_words(term)
+
+    def reach_of_words(self, term: str) -> str:
+        """Of a term that is no id."""
+        return self.word_reach
+
+    def search(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Rows that a term which is no id finds: none, unless a page knows more."""
+        return rows.none()
+
+
+def clean(value: Any) -> str:
+    """A text that a database can be asked for."""
+    return str(value or "").strip().replace("\x00", "")
