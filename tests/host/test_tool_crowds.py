@@ -54,6 +54,7 @@ def add_agent(lab: Lab) -> None:
 
 
 @requirement("runs.tool-limits")
+@pytest.mark.timeout(600)
 async def test_calls_of_many_sessions_hold_every_limit_of_a_server(
     lone_lab: Callable[..., Lab], http: ClientSession, pytestconfig: pytest.Config
 ) -> None:
