@@ -5,6 +5,8 @@ Law: it decides nothing. What it sees is looked for again, and locked, by those 
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from django.db import connection
 
@@ -38,7 +40,7 @@ class Due(msgspec.Struct, frozen=True):
 def look(lease_seconds: float, spared: list[str]) -> Due:
     """See what is due, of all scopes; runs of `spared` live in this very process."""
     undriven = [Run.Status.WAITING, Run.Status.DONE]
-    given = [Interaction.Status.OPEN, lease_seconds, spared, Signal.Kind.TITLE, undriven]
+    given: list[Any] = [Interaction.Status.OPEN, lease_seconds, spared, Signal.Kind.TITLE, undriven]
     with connection.cursor() as cursor:
         cursor.execute(LOOK, given)
         row = cursor.fetchone()

@@ -95,7 +95,8 @@ def _is_key(subject: str) -> bool:
     """Whether it is the number of a key, written as budgets are looked up by it."""
     if not re.fullmatch(r"[1-9][0-9]{0,17}", subject):
         return False
-    return apps.get_model("sessions_app", "ApiKey")._default_manager.filter(pk=subject).exists()
+    keys = apps.get_model("sessions_app", "ApiKey")._default_manager
+    return bool(keys.filter(pk=subject).exists())
 
 
 class Reservation(models.Model):

@@ -174,7 +174,7 @@ class AutomationForm(forms.Form):
 
     def clean_auth_secret(self) -> str:
         """A text of its own: nothing is looked up here."""
-        return refuse_reference(self.cleaned_data["auth_secret"])
+        return refuse_reference(str(self.cleaned_data["auth_secret"]))
 
     def clean_delivery(self) -> Any:
         """The same for every text in it."""
