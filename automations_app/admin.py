@@ -6,14 +6,18 @@ secrets are not shown at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
 from agentsite.manifest.automations import TARGET_KEYS
+from agentsite.rows.secrets import SecretLost
+from automations_app.deliveries import TargetChanged
+from automations_app.inbound import BadEvent
 from automations_app.models import (
     Automation,
     AutomationRun,
@@ -21,6 +25,7 @@ from automations_app.models import (
     InboundDelivery,
     Occurrence,
 )
+from automations_app.staff import editing
 from sessions_app.admin.base import (
     LookOnly,
     labelled,
@@ -47,6 +52,8 @@ ENDS = {
     "dead": "danger",
 }
 SHOWN_CHARS = 200_000
+MOST_ACTS = 200
+"""Rows that one click acts on."""
 
 
 def show_text(text: str) -> str:
@@ -134,6 +141,24 @@ class OfAutomation(LookOnly):
     @labelled("Status", ENDS)
     def outcome(self, row: Any) -> str:
         return str(row.status)
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Who may change an automation may also let it happen again."""
+        user: Any = request.user
+        return bool(user.has_perm("automations_app.change_automation"))
+
+    def act_on(
+        self, request: HttpRequest, rows: QuerySet[Any], act: Callable[[Any, Any], object]
+    ) -> None:
+        """Do it with each of the rows, at most with `MOST_ACTS`, and tell what came of it."""
+        done = 0
+        for row in rows.select_related("automation")[:MOST_ACTS]:
+            try:
+                done += bool(act(row, request.user))
+            except (BadEvent, SecretLost, TargetChanged) as problem:
+                self.message_user(request, f"{row.pk}: {problem}", messages.ERROR)
+        level = messages.SUCCESS if done else messages.WARNING
+        self.message_user(request, f"{done} on their way; at most {MOST_ACTS} at a time.", level)
 
 
 @admin.register(AutomationRun)
@@ -245,6 +270,7 @@ class TargetFilter(admin.SimpleListFilter):
 class InboundDeliveryAdmin(OfAutomation):
     """A webhook that came in."""
 
+    actions = ("run_again",)
     list_display = ("id", "of", "scope", "sender_id", "answer_status", "came")
     list_filter = (AnswerFilter, "received_at")
     search_fields = ("sender_id__exact",)
@@ -258,6 +284,11 @@ class InboundDeliveryAdmin(OfAutomation):
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboundDelivery]:
         rows: QuerySet[InboundDelivery] = super().get_queryset(request)
         return rows.defer("body")
+
+    @admin.action(description="Run again on their payloads", permissions=["operate"])
+    def run_again(self, request: HttpRequest, rows: QuerySet[InboundDelivery]) -> None:
+        """A host finds what is begun."""
+        self.act_on(request, rows, editing.replay_inbound)
 
     @admin.display(description="Received")
     def came(self, row: InboundDelivery) -> str:
@@ -273,30 +304,25 @@ class InboundDeliveryAdmin(OfAutomation):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(LookOnly):
+class DeliveryAdmin(OfAutomation):
     """A result or alert on its way, or given up."""
 
+    actions = ("send_again",)
     list_display = ("id", "of", "kind", "target_type", "outcome", "attempts", "made")
     list_filter = ("status", "kind", TargetFilter, "created_at")
-    list_select_related = ("automation_run__automation",)
     search_fields = ("id__exact", "automation_run__id__exact")
     search_help_text = "The whole id of a delivery or a run"
     ordering = ("-created_at", "-id")
-    sortable_by = ()
     fields = (
         ("of", "automation_run"), ("kind", "target_type"), ("outcome", "attempts"),
         ("response_code", "problem"), ("made", "next_try_at", "ended_at"), "place", "sent",
     )  # fmt: skip
     readonly_fields = ("of", "outcome", "made", "place", "sent")
 
-    @admin.display(description="Automation")
-    def of(self, row: Delivery) -> str:
-        automation = row.automation_run.automation
-        return link(Automation, automation.pk, automation.name)
-
-    @labelled("Status", ENDS)
-    def outcome(self, row: Delivery) -> str:
-        return row.status
+    @admin.action(description="Send dead letters again", permissions=["operate"])
+    def send_again(self, request: HttpRequest, rows: QuerySet[Delivery]) -> None:
+        """A courier finds them."""
+        self.act_on(request, rows.filter(status=Delivery.Status.DEAD), editing.send_again)
 
     @admin.display(description="Made")
     def made(self, row: Delivery) -> str:

@@ -22,7 +22,8 @@ from agentsite.rows.together import Together
 from automations_app import answers, inbound, starting
 from automations_app.answers import Answer
 from automations_app.inbound import BadEvent
-from automations_app.models import EACH, Automation
+from automations_app.models import EACH, Automation, InboundDelivery
+from automations_app.prompt import render_event
 from automations_app.signatures import BadSignature, Signed, verify
 
 
@@ -62,7 +63,8 @@ class Genuine(NamedTuple):
     automation: Automation
     arrived: Arrived
     sender_id: str | None
-    event: Any
+    event: str | None
+    """As the prompt shows it."""
     is_async: bool
 
 
@@ -111,18 +113,46 @@ def judge(automation: Automation | None, arrived: Arrived) -> Genuine | Admitted
         content_type = arrived.headers.get("content-type", "")
         event = inbound.read_event(arrived.body, content_type, arrived.path)
         sender_id = inbound.find_sender_id(dialect, arrived.headers, event)
+        shown = show_event(event)
     except BadEvent as error:
         raise Refusal(400, "invalid_event", str(error)) from None
     challenge = inbound.find_challenge(dialect, event)
     if challenge is not None:
         return Admitted(answer=Answer(200, {"challenge": challenge}))
+    is_async = arrived.wants_async or automation.mode == Automation.Mode.ASYNC
+    try:
+        _check_ready(automation, is_async)
+    except Refusal:
+        # What was taken in before is answered as it was, whatever has happened since.
+        if sender_id is None or not _is_known(automation, sender_id):
+            raise
+        return Admitted(again=Again(automation.pk, sender_id))
+    return Genuine(automation, arrived, sender_id, shown, is_async)
+
+
+def _check_ready(automation: Automation, is_async: bool) -> None:
+    """Raises `Refusal` 503 or 429 when it cannot be set off now."""
     if automation.paused:
         text = f'The automation "{automation.name}" is paused.'
         raise Refusal(503, "automation_paused", text, headers={"Retry-After": "300"})
-    is_async = arrived.wants_async or automation.mode == Automation.Mode.ASYNC
+    if automation.partition == EACH and not starting.partitions_of(automation):
+        text = f'The automation "{automation.name}" runs in every known scope, and none is known.'
+        raise Refusal(503, "no_scope", text, headers={"Retry-After": "300"})
     if not (is_async and site().runs.accepting):  # what is answered later may wait for room
         site().runs.check_room(_scope_of(automation))
-    return Genuine(automation, arrived, sender_id, event, is_async)
+
+
+def _is_known(automation: Automation, sender_id: str) -> bool:
+    rows = InboundDelivery.objects.filter(automation=automation.pk, sender_id=sender_id)
+    return rows.exists()
+
+
+def show_event(event: object) -> str | None:
+    """A payload as prompts show it, None for `null`. Raises `BadEvent`."""
+    try:
+        return None if event is None else render_event(event)
+    except RecursionError:
+        raise BadEvent("The payload is nested too deeply.") from None
 
 
 def check_signature(automation: Automation, arrived: Arrived) -> str:

@@ -50,15 +50,13 @@ def settle(inbound_id: int) -> Answer:
 
 
 def compose(name: str, runs: Sequence[AutomationRun]) -> Answer:
-    """200 when all runs succeeded, 500 when one failed, 202 while one is open."""
+    """200 when all runs succeeded, 500 when one failed or none is left, 202 while one is open."""
     said = {"automation": name, **_tell_ids(runs)}
-    waiting = [run for run in runs if run.status in AutomationRun.OPEN]
-    if waiting:
-        parked = all(run.status == STATUS.WAITING for run in waiting)
-        return Answer(ACCEPTED, {"status": "waiting" if parked else "running", **said})
-    failed = next((run for run in runs if run.status != STATUS.SUCCESS), None)
-    if failed is not None:
-        text = failed.error or "The run was skipped."
+    if any(run.status in AutomationRun.OPEN for run in runs):  # be it that one waits for a person
+        return Answer(ACCEPTED, {"status": "running", **said})
+    failed = [run.error for run in runs if run.status != STATUS.SUCCESS]
+    if failed or not runs:
+        text = failed[0] if failed else "Its runs were deleted."
         return Answer(500, {**error_body("run_failed", text), "matched": True, **said})
     return Answer(200, {"status": "completed", **said})
 

@@ -10,6 +10,7 @@ import logging
 
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from agentsite.host.site import site
 from agentsite.manifest.bundle import Bundle
@@ -34,7 +35,7 @@ async def startup() -> None:
     with acting_for_all(WHY):
         for name in here.agents.sources.sources:
             await unit(_learn_first, name)
-        await unit(OVERVIEW.read)
+        await unit(_read_overview)
     _tasks.add(asyncio.create_task(sweep_for_ever(), name="runs of automations"))
 
 
@@ -63,7 +64,7 @@ def learn(name: str, bundle: Bundle) -> None:
     """Take over what an agent's files say now. Synchronous, where all scopes are acted for."""
     try:
         sync_agent(name, bundle.automations, bundle.secrets)
-    except DatabaseError:
+    except (InterfaceError, OperationalError):
         raise
     except Exception:
         logger.exception("the automations of %s could not be taken over", name)
@@ -84,6 +85,15 @@ async def sweep_for_ever() -> None:
 
 
 def _look() -> Left:
-    """One reading for health and sweep: an idle process asks the database as little as it can."""
-    OVERVIEW.read()
+    """One unit for health and sweep: an idle process asks the database as little as it can."""
+    _read_overview()
     return find_left()
+
+
+def _read_overview() -> None:
+    try:
+        OVERVIEW.read()
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception:  # what cannot be told of keeps nothing from running
+        logger.exception("the automations could not be read for /health")

@@ -12,6 +12,7 @@ import datetime as dt
 from typing import Any
 
 import msgspec
+from cronsim import CronSimError
 from django.db import connection
 from django.db.models import Q
 
@@ -118,7 +119,11 @@ def next_run(row: Automation) -> dt.datetime | None:
     """When the clock sets it off next; None when it does not."""
     if row.trigger != Automation.Trigger.CRON or row.paused:
         return None
-    return next(iter(next_times(row.schedule, row.timezone, dt.datetime.now(dt.UTC), 1)), None)
+    try:
+        coming = next_times(row.schedule, row.timezone, dt.datetime.now(dt.UTC), 1)
+    except (ValueError, CronSimError):  # its zone has left the system's list; `due.py` tells of it
+        return None
+    return coming[0] if coming else None
 
 
 def list_runs(automation_id: int, scope_id: str, limit: int, cursor: str | None) -> dict[str, Any]:

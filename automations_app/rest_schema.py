@@ -12,6 +12,12 @@ from automations_app.rest import MAX_RUNS
 
 AGENT = OpenApiParameter("agentId", str, description="The agent; the default one if left out.")
 ALL = OpenApiParameter("agentId", str, description="Of this agent only.")
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="The same key and body within 24 h is the same run.",
+)
 STRING = {"type": "string"}
 OR_NULL = {"type": ["string", "null"]}
 TIME = {"type": ["string", "null"], "format": "date-time"}
@@ -41,7 +47,7 @@ RUN_ROW = {
     "type": "object",
     "properties": {
         "id": STRING,
-        "status": {"enum": ["queued", "running", "waiting", "success", "error", "skipped"]},
+        "status": {"enum": ["queued", "running", "waiting", "success", "error"]},
         "source": {"enum": ["cron", "webhook", "manual", "retry"]},
         "tries": {"type": "integer"},
         "sessionId": OR_NULL,
@@ -100,6 +106,7 @@ FORBIDDEN = {
     403: _error("The caller's role or scope does not allow it."),
     404: _error("There is no such automation."),
 }
+REUSED = _error("The idempotency key was used with another body.")
 DONE = _object(automation=STRING, runId=STRING, sessionId=OR_NULL, status=STRING, output=STRING)
 TURNED = _object(status=STRING, automation=STRING)
 LIST = _describe(
@@ -112,16 +119,19 @@ RUN = _describe(
     {
         200: _told(DONE, "It succeeded."),
         202: _told(DONE, "It waits for a person."),
+        422: REUSED,
         500: _told(_object(error=STRING, matched=FLAG), "It failed; the error says why."),
         **FORBIDDEN,
     },
     AGENT,
+    KEY,
     takes_body=True,
 )
 STREAM = _describe(
     "streamAutomation",
-    {(200, "text/event-stream"): _told(STRING, "The run's events."), **FORBIDDEN},
+    {(200, "text/event-stream"): _told(STRING, "The run's events."), 422: REUSED, **FORBIDDEN},
     AGENT,
+    KEY,
     takes_body=True,
 )
 START = _describe(

@@ -32,6 +32,7 @@ from automations_app.models import EACH, Automation, AutomationRun, seconds_from
 from automations_app.outcomes import Ended
 from automations_app.prompt import compose, render_event
 from automations_app.summary import summarise
+from sessions_app.keys import KEY_HOURS
 from sessions_app.scopes import Scope, read_facts
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,48 @@ def partitions_of(automation: Automation) -> list[str]:
         return [automation.partition]
     known = Scope.objects.filter(agent=automation.agent, blocked_at=None)
     return list(known.order_by("scope_id").values_list("scope_id", flat=True))
+
+
+class Asked(NamedTuple):
+    """By what a caller's request is known when it comes again."""
+
+    key: str
+    """Digest of its Idempotency-Key."""
+    body_hash: str
+
+
+class KeyReused(Exception):
+    """A caller's key came before with another body."""
+
+
+def find_asked(automation_id: int, scope_id: str, asked: Asked) -> str | None:
+    """The run that the same request began within the day. Raises `KeyReused`."""
+    rows = AutomationRun.objects.filter(
+        automation=automation_id,
+        scope_id=scope_id,
+        request_key=asked.key,
+        created_at__gt=seconds_from_now(-KEY_HOURS * 3600),
+    )
+    found = rows.values_list("pk", "request_hash").first()
+    if found is not None and found[1] != asked.body_hash:
+        raise KeyReused
+    return None if found is None else str(found[0])
+
+
+def begin_asked(automation_id: int, scope_id: str, requested_by: str, asked: Asked) -> str:
+    """Begin a run by hand, once for one request however often it comes. Raises `KeyReused`."""
+    with transaction.atomic():
+        # One after the other: of two at once the second finds the first's.
+        Automation.objects.select_for_update(no_key=True).only("pk").get(pk=automation_id)
+        found = find_asked(automation_id, scope_id, asked)
+        if found is not None:
+            return found
+        rows = AutomationRun.objects.filter(automation=automation_id, scope_id=scope_id)
+        rows.filter(request_key=asked.key).update(request_key="")  # its day is over
+        manual = AutomationRun.Cause.MANUAL
+        begun = begin(automation_id, cause=manual, scope_id=scope_id, requested_by=requested_by)
+        rows.filter(pk=begun).update(request_key=asked.key, request_hash=asked.body_hash)
+    return begun
 
 
 def begin(
@@ -99,11 +142,11 @@ def begin(
 
 
 class Stored(NamedTuple):
-    """A webhook that this transaction has just stored; `event` is any JSON value."""
+    """A webhook that this transaction has just stored; `event` is as the prompt shows it."""
 
     automation: Automation
     inbound_id: int
-    event: object
+    event: str | None
 
 
 def say_begun(
@@ -116,7 +159,7 @@ def say_begun(
     told: dict[tuple[str, str], list[AutomationTriggered]] = {}
     begun = []
     for automation, inbound_id, event in stored:
-        shown, ids = None if event is None else render_event(event), []
+        ids = []
         for scope_id in partitions_of(automation):
             row = AutomationRun(
                 id=new_id("arun"),
@@ -125,7 +168,7 @@ def say_begun(
                 cause=AutomationRun.Cause.WEBHOOK,
                 inbound_id=inbound_id,
                 requested_by=requested_by[:200],
-                event=shown,
+                event=event,
             )
             together.insert(row)
             ids.append(row.pk)

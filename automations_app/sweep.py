@@ -6,13 +6,18 @@ any time, beside others.
 
 from __future__ import annotations
 
+import logging
+
 import msgspec
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from automations_app.models import AutomationRun
 from automations_app.starting import finish, start
 from sessions_app.models import Run
+
+logger = logging.getLogger(__name__)
 
 BATCH = 50
 
@@ -27,23 +32,44 @@ class Left(msgspec.Struct, frozen=True):
 
 
 async def carry_on(left: Left) -> None:
-    """Start and finish them."""
-    for automation_run_id in left.queued:
-        await start(automation_run_id)
-    for automation_run_id in left.ended:
-        await finish(automation_run_id)
+    """Start and finish them; what is wrong with one costs no other its turn."""
+    for verb, ids in ((start, left.queued), (finish, left.ended)):
+        for automation_run_id in ids:
+            try:
+                await verb(automation_run_id)
+            except (InterfaceError, OperationalError):
+                raise
+            except Exception:
+                logger.exception("run %s of an automation is left", automation_run_id)
+
+
+QUEUED = """
+WITH open AS MATERIALIZED (
+    SELECT r.id, r.status, r.cause, r.claimed_until, r.created_at, a.overlap, o.due_at,
+        bool_or(r.status <> 'queued') OVER (PARTITION BY r.automation_id, r.scope_id) AS busy,
+        rank() OVER (PARTITION BY r.automation_id, r.scope_id, r.status, r.cause ORDER BY o.due_at)
+            AS place
+    FROM automations_app_automationrun r
+    JOIN automations_app_automation a ON a.id = r.automation_id
+    LEFT JOIN automations_app_occurrence o ON o.id = r.occurrence_id
+    WHERE r.status IN ('queued', 'running', 'waiting')
+)
+SELECT id FROM open
+WHERE status = 'queued' AND (claimed_until IS NULL OR claimed_until < now())
+    AND (cause <> 'cron' OR overlap = 'allow' OR NOT busy AND (place = 1 OR due_at IS NULL))
+ORDER BY created_at, id LIMIT %s
+"""
+# Without those that wait for their turn (`outcomes.must_wait`): they would hide the others.
 
 
 def find_left() -> Left:
     """The oldest of each kind. Synchronous, where all scopes are acted for."""
+    with connection.cursor() as cursor:
+        cursor.execute(QUEUED, [BATCH])
+        queued = tuple(row[0] for row in cursor.fetchall())
     free = Q(claimed_until=None) | Q(claimed_until__lt=Now())
     rows = AutomationRun.objects.filter(free).order_by("created_at", "pk")
-    queued = rows.filter(status=AutomationRun.Status.QUEUED)
     alive = Run.objects.filter(pk=OuterRef("run_id")).exclude(status=Run.Status.DONE)
     working = (AutomationRun.Status.RUNNING, AutomationRun.Status.WAITING)
     ended = rows.filter(~Exists(alive), status__in=working)
-    # One limit for both would let runs that wait for their turn hide those that have ended.
-    return Left(
-        tuple(queued.values_list("pk", flat=True)[:BATCH]),
-        tuple(ended.values_list("pk", flat=True)[:BATCH]),
-    )
+    return Left(queued, tuple(ended.values_list("pk", flat=True)[:BATCH]))

@@ -85,13 +85,11 @@ async def _run_due(automation_ids: list[int] | None) -> None:
         due = await unit(find_due, now) if automation_ids is None else automation_ids
         for automation_id in due:
             try:
-                begun = await unit(claim_due, automation_id, now, here.owner)
+                for automation_run_id in await unit(claim_due, automation_id, now, here.owner):
+                    await start(automation_run_id)
             except Exception:
-                # One that cannot be looked at keeps no other from being due.
-                logger.exception("automation %s could not be looked at", automation_id)
-                continue
-            for automation_run_id in begun:
-                await start(automation_run_id)
+                # It keeps no other from being due, and its runs are found by the next sweep.
+                logger.exception("automation %s could not be set off", automation_id)
 
 
 async def _carry_on() -> None:

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from agentsite.bus.catalogue import AutomationStarted, AutomationStopped
 from agentsite.bus.writing import tell
+from agentsite.operations import audit
 from automations_app import clock
 from automations_app.models import Automation
 
@@ -19,6 +20,19 @@ def pause(automation_id: int, reason: str) -> bool:
 def resume(automation_id: int) -> bool:
     """Set it going again, from this moment on; False when it was not paused."""
     return _turn(automation_id, paused=False, reason="")
+
+
+def turn_and_record(automation_id: int, actor: str, *, paused: bool) -> bool:
+    """The same for a caller of the API, with the entry in the audit log."""
+    with transaction.atomic():
+        reason = f"stopped by {actor}"
+        if not (pause(automation_id, reason) if paused else resume(automation_id)):
+            return False
+        agent, name = Automation.objects.values_list("agent", "name").get(pk=automation_id)
+        details = {"agent": agent, "automation": name, "before": {"paused": not paused}}
+        verb = "automation.paused" if paused else "automation.resumed"
+        audit.record(actor, verb, str(automation_id), {**details, "after": {"paused": paused}})
+    return True
 
 
 def _turn(automation_id: int, *, paused: bool, reason: str) -> bool:

@@ -6,6 +6,7 @@ partition that it may act for. Others read.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from django.conf import settings
@@ -22,12 +23,21 @@ from agentsite.host.naming import Named
 from agentsite.host.replies import EventStream, follow
 from agentsite.host.rest import ApiView, encode_json, json_answer
 from agentsite.host.site import site
+from agentsite.host.views import read_idempotency_key
 from agentsite.rows.tenancy import act_for, acting_for_all
 from agentsite.rows.units import unit
 from automations_app import rest, rest_schema, verbs
 from automations_app.models import EACH, Automation, AutomationRun
 from automations_app.rest import Found
-from automations_app.starting import WHY, begin, start
+from automations_app.starting import (
+    WHY,
+    Asked,
+    KeyReused,
+    begin,
+    begin_asked,
+    find_asked,
+    start,
+)
 from automations_app.waiting import wait_for_end
 
 
@@ -35,6 +45,11 @@ class AutomationView(ApiView):
     """What the routes of one automation share."""
 
     of_one_agent = True
+
+    @property
+    def actor(self) -> str:
+        """Who calls, for the audit log."""
+        return self.caller.identity.name or "a caller"
 
     def _read_named(self) -> tuple[Named, str | None]:
         """A body may be left out; what page it comes from is asked of a request without one too."""
@@ -55,20 +70,38 @@ class AutomationView(ApiView):
             return await unit(rest.find, self.caller, agent, name)
 
     async def begin(self, found: Found) -> tuple[str, str]:
-        """Start a run by hand; its id and its partition. Raises `Refusal`."""
+        """Start a run by hand; its id and its partition. Raises `Refusal`.
+
+        The same request again, by its Idempotency-Key, is the same run.
+        """
         partition = self.caller.scope_id if found.partition == EACH else found.partition
         check_partition(self.caller, partition)
-        site().runs.check_room(partition)
+        asked = self._read_key()
         with acting_for_all(WHY):
-            started = await unit(
-                begin,
-                found.id,
-                cause=AutomationRun.Cause.MANUAL,
-                scope_id=partition,
-                requested_by=self.caller.identity.name,
-            )
+            try:
+                started = await self._find_or_begin(found, partition, asked)
+            except KeyReused:
+                text = "This Idempotency-Key was used with another body."
+                raise Refusal(422, "idempotency_key_reused", text) from None
         await start(started)
         return started, partition
+
+    def _read_key(self) -> Asked | None:
+        given = read_idempotency_key(self.request._request)
+        if given is None:
+            return None
+        return Asked(hashlib.sha256(given.key.encode()).hexdigest(), given.body_hash)
+
+    async def _find_or_begin(self, found: Found, partition: str, asked: Asked | None) -> str:
+        name = self.caller.identity.name
+        known = asked and await unit(find_asked, found.id, partition, asked)
+        if known is not None:
+            return known
+        site().runs.check_room(partition)
+        if asked is not None:
+            return await unit(begin_asked, found.id, partition, name, asked)
+        manual = AutomationRun.Cause.MANUAL
+        return await unit(begin, found.id, cause=manual, scope_id=partition, requested_by=name)
 
 
 def may_operate(caller: Caller) -> bool:
@@ -145,7 +178,7 @@ class AutomationStart(AutomationView):
         found = await self.find(automation)
         check_schedule(found)
         with acting_for_all(WHY):
-            if not await unit(verbs.resume, found.id):
+            if not await unit(verbs.turn_and_record, found.id, self.actor, paused=False):
                 raise Refusal(409, "already_running", f'"{found.name}" is already running.')
         return _answer(200, {"status": "started", "automation": found.name})
 
@@ -160,9 +193,8 @@ class AutomationStop(AutomationView):
         """Let nothing but a person set it off any more."""
         found = await self.find(automation)
         check_schedule(found)
-        reason = f"stopped by {self.caller.identity.name or 'a caller'}"
         with acting_for_all(WHY):
-            if not await unit(verbs.pause, found.id, reason):
+            if not await unit(verbs.turn_and_record, found.id, self.actor, paused=True):
                 raise Refusal(409, "not_running", f'"{found.name}" is not running.')
         return _answer(200, {"status": "stopped", "automation": found.name})
 

@@ -56,6 +56,14 @@ def test_figures_hold_and_lead_to_their_lists(staff: Client) -> None:
     due = timezone.now() - dt.timedelta(hours=1)
     Occurrence.objects.create(automation=nightly, due_at=due, claimed_at=due)
     AutomationRun.objects.create(id="arun_1", automation=nightly, cause="cron", status="failed")
+    for number, (scope, status) in enumerate(
+        (("", "queued"), ("at-work", "running"), ("at-work", "queued"))
+    ):
+        AutomationRun.objects.create(
+            id=f"arun_of_{number}", automation=nightly, cause="cron", scope_id=scope,
+            status=status, run_id=status if status == "running" else "",
+        )  # fmt: skip
+    AutomationRun.objects.filter(id__startswith="arun_of_").update(created_at=due)
     shown = tiles(staff)
     assert shown["Live runs"][0] == "1"
     assert shown["Waiting for a person"][0] == "2"

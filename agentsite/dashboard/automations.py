@@ -15,7 +15,7 @@ class Schedule(msgspec.Struct, frozen=True):
     last_due: dt.datetime | None
     """The newest occurrence that was claimed."""
     stuck: int
-    """Occurrences that were claimed more than five minutes ago and have not led to a run."""
+    """Runs that could have been started for five minutes, and nobody has."""
     open_runs: Waiting
     failed: int
     missed: int
@@ -30,17 +30,21 @@ class Deliveries(msgspec.Struct, frozen=True):
     """Given up in the last day."""
 
 
-SCHEDULE = """
+SCHEDULE = f"""
 SELECT (SELECT due_at FROM automations_app_occurrence ORDER BY due_at DESC, id DESC LIMIT 1),
-    (SELECT count(*) FROM automations_app_occurrence
-        WHERE status = 'claimed' AND claimed_at < now() - interval '5 minutes'),
+    (SELECT count(*) FROM (SELECT FROM automations_app_automationrun r
+        WHERE status = 'queued' AND created_at < now() - interval '5 minutes'
+        AND (claimed_until IS NULL OR claimed_until < now() - interval '5 minutes')
+        AND NOT EXISTS (SELECT FROM automations_app_automationrun o
+            WHERE o.automation_id = r.automation_id AND o.scope_id = r.scope_id
+            AND o.status IN ('running', 'waiting')) LIMIT {MOST}) stuck),
     (SELECT count(*) FROM (SELECT status FROM automations_app_automationrun
         WHERE created_at >= now() - interval '1 day' ORDER BY created_at DESC, id DESC LIMIT 5000
         ) newest WHERE status = 'failed'),
     (SELECT count(*) FROM (SELECT status FROM automations_app_occurrence
         WHERE due_at >= now() - interval '1 day' ORDER BY due_at DESC, id DESC LIMIT 5000
         ) newest WHERE status = 'missed')
-"""
+"""  # noqa: S608 - our own words
 OPEN_RUNS = f"""
 SELECT count(*), min(created_at) FROM (SELECT created_at FROM automations_app_automationrun
     WHERE status IN ('queued', 'running', 'waiting') LIMIT {MOST}) open

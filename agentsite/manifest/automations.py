@@ -10,13 +10,21 @@ from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, SecretStr, Strict, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Some, Text, Url
 from agentsite.manifest.markdown import split_sections, strip_label, take_line
 from agentsite.manifest.reader import Entry, Reader
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+LONGEST_NAME = 200
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 """Any moment serves to try a cron expression."""
 Trigger = Literal["cron", "webhook", "manual"]
@@ -28,6 +36,19 @@ TARGET_KEYS: dict[str, tuple[set[str], set[str]]] = {
     "store": ({"store"}, {"key"}),
 }
 """By type: keys it needs, keys it may have."""
+
+
+MOST_CHARS = {"schedule": 200, "scope": 200}
+"""As much as there is room for; a title is cut."""
+
+
+def find_nul(value: object) -> bool:
+    """Whether a text anywhere in JSON values has a NUL character, which no database stores."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(map(find_nul, value.values()))
+    return isinstance(value, list | tuple) and any(map(find_nul, value))
 
 
 class Target(CamelModel):
@@ -120,6 +141,21 @@ class AutomationSpec(CamelModel):
             return "cron"
         return "webhook" if self.webhook_auth else "manual"
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def check_characters(cls, value: object) -> object:
+        if find_nul(value):
+            raise ValueError("must have no NUL characters")
+        return value
+
+    @field_validator(*MOST_CHARS)
+    @classmethod
+    def check_length(cls, text: str | None, info: ValidationInfo) -> str | None:
+        most = MOST_CHARS[str(info.field_name)]
+        if text is not None and len(text) > most:
+            raise ValueError(f"must have at most {most} characters")
+        return text
+
     @field_validator("schedule")
     @classmethod
     def check_schedule(cls, schedule: str | None) -> str | None:
@@ -171,6 +207,8 @@ def read_automations(reader: Reader) -> tuple[AutomationFile, ...]:
 
 
 def read_automation(reader: Reader, entry: Entry) -> AutomationSpec | None:
+    if len(entry.name) > LONGEST_NAME:
+        reader.report(entry.file, f"the name must have at most {LONGEST_NAME} characters")
     if not NAME.fullmatch(entry.name):
         reader.report(entry.file, "the name becomes part of an address: letters, digits, - and _")
     if entry.path.suffix == ".json" and not entry.path.is_dir():

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.handlers.asgi import ASGIRequest
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -19,9 +20,11 @@ from django.urls import reverse
 from agentsite.host.interest import OneRun
 from agentsite.host.replies import EventStream, follow
 from agentsite.host.site import site
+from agentsite.rows.secrets import SecretLost
 from agentsite.rows.tenancy import act_for
 from agentsite.rows.units import unit
-from automations_app import deliveries, rest, starting, webhooks
+from automations_app import rest, starting, webhooks
+from automations_app.deliveries import TargetChanged
 from automations_app.inbound import BadEvent
 from automations_app.live import learn
 from automations_app.models import Automation, AutomationRun, Delivery, InboundDelivery
@@ -49,16 +52,19 @@ async def _run(request: HttpRequest, row: Automation) -> str | None:
     user: Any = request.user
 
     def begin() -> list[str]:
-        editing.note(user, row, "automation.run", {"cause": "manual"})
-        return [
-            starting.begin(
-                row.pk,
-                cause=AutomationRun.Cause.MANUAL,
-                scope_id=partition,
-                requested_by=user.get_username(),
-            )
-            for partition in starting.partitions_of(row)
-        ]
+        with transaction.atomic():
+            begun = [
+                starting.begin(
+                    row.pk,
+                    cause=AutomationRun.Cause.MANUAL,
+                    scope_id=partition,
+                    requested_by=user.get_username(),
+                )
+                for partition in starting.partitions_of(row)
+            ]
+            if begun:
+                editing.note(user, row, "automation.run", {"cause": "manual", "runs": len(begun)})
+        return begun
 
     begun = await unit(begin)
     if not begun:
@@ -140,11 +146,10 @@ async def replay_inbound(request: HttpRequest, key: int) -> HttpResponseBase:
         lambda: get_object_or_404(InboundDelivery.objects.select_related("automation"), pk=key)
     )
     try:
-        begun = await unit(webhooks.replay, key, user.get_username())
+        begun = await unit(editing.replay_inbound, row, user)
     except BadEvent as problem:
         messages.error(request, str(problem))
         return HttpResponseRedirect(reverse("automation", args=[row.automation_id]))
-    await unit(editing.note, user, row.automation, "automation.replayed", {"inbound": key})
     await starting.start(begun)
     return HttpResponseRedirect(reverse("automation-run", args=[begun]))
 
@@ -152,17 +157,16 @@ async def replay_inbound(request: HttpRequest, key: int) -> HttpResponseBase:
 @staff_page("change", "POST")
 async def replay_delivery(request: HttpRequest, key: str) -> HttpResponseBase:
     """`/automations/deliveries/<id>/replay/`: send a dead letter again."""
-    rows = Delivery.objects.select_related("automation_run__automation")
+    rows = Delivery.objects.select_related("automation")
     row = await unit(lambda: get_object_or_404(rows, pk=key))
-    automation = row.automation_run.automation
-    if await unit(deliveries.replay, key):
-        await unit(
-            editing.note, request.user, automation, "automation.redelivered", {"delivery": key}
-        )
-        messages.success(request, "It is on its way again.")
-    else:
-        messages.error(request, "It is not a dead letter any more.")
-    return HttpResponseRedirect(reverse("automation", args=[automation.pk]))
+    try:
+        if await unit(editing.send_again, row, request.user):
+            messages.success(request, "It is on its way again.")
+        else:
+            messages.error(request, "It is not a dead letter any more.")
+    except (TargetChanged, SecretLost) as problem:
+        messages.error(request, str(problem))
+    return HttpResponseRedirect(reverse("automation", args=[row.automation_id]))
 
 
 @staff_page("view", "GET")

@@ -12,9 +12,9 @@ from django.db.models.functions import Now
 
 from agentsite.operations import audit
 from agentsite.rows.secrets import SecretLost
-from automations_app import clock, verbs
+from automations_app import clock, deliveries, verbs, webhooks
 from automations_app.columns import SECRET_COLUMNS, Columns
-from automations_app.models import Automation
+from automations_app.models import Automation, Delivery, InboundDelivery
 from automations_app.sync import digest
 
 HIDDEN = "changed"
@@ -85,6 +85,23 @@ def forget_changes(row: Automation, user: Any) -> None:
     with transaction.atomic():
         Automation.objects.filter(pk=row.pk).update(changed=[], file_values={}, updated_at=Now())
         _write_down(user, row, CHANGE, "automation.reverted", {"changed": row.changed}, {})
+
+
+def replay_inbound(row: InboundDelivery, user: Any) -> str:
+    """Run once more on a webhook's payload; the first new run's id. Raises `BadEvent`."""
+    with transaction.atomic():
+        begun = webhooks.replay(row.pk, user.get_username())
+        note(user, row.automation, "automation.replayed", {"inbound": row.pk})
+    return begun
+
+
+def send_again(row: Delivery, user: Any) -> bool:
+    """Send a dead letter once more; False when it is none. Raises as `deliveries.replay`."""
+    with transaction.atomic():
+        if not deliveries.replay(row.pk):
+            return False
+        note(user, row.automation, "automation.redelivered", {"delivery": row.pk})
+    return True
 
 
 def note(user: Any, row: Automation, verb: str, details: dict[str, Any]) -> None:

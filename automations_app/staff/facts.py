@@ -91,7 +91,6 @@ def read_detail(row: Automation) -> dict[str, Any]:
     """Everything that happened with one automation lately."""
     runs = AutomationRun.objects.filter(automation=row).order_by("-created_at", "-id")
     inbound = InboundDelivery.objects.filter(automation=row).order_by("-received_at", "-id")
-    sent = Delivery.objects.filter(automation_run__automation=row).order_by("-created_at", "-id")
     missed = Occurrence.objects.filter(automation=row).exclude(status=Occurrence.Status.RUN)
     history = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(Automation), object_id=str(row.pk)
@@ -99,11 +98,24 @@ def read_detail(row: Automation) -> dict[str, Any]:
     return {
         "runs": [tell_run(run) for run in runs.defer("output", "event", "summary")[:SHOWN]],
         "inbound": list(inbound.defer("body")[:SHOWN]),
-        "deliveries": list(sent.defer("payload")[:SHOWN]),
+        "deliveries": list_deliveries(row),
+        "lists": {name: list_of(row, name) for name in ("delivery", "inbounddelivery")},
         "missed": list(missed.order_by("-due_at")[:SHOWN]),
         "history": list(history.order_by("-action_time")[:SHOWN]),
         "address": address_of(row),
     }
+
+
+def list_deliveries(row: Automation) -> list[Delivery]:
+    """Dead letters, which somebody has to see to, and then the others; the newest of each."""
+    sent = Delivery.objects.filter(automation=row).order_by("-created_at", "-id").defer("payload")
+    dead = Delivery.Status.DEAD
+    return [*sent.filter(status=dead)[:SHOWN], *sent.exclude(status=dead)[:SHOWN]]
+
+
+def list_of(row: Automation, name: str) -> str:
+    """The operators' list of all rows of a kind that an automation has."""
+    return f"{reverse(f'admin:automations_app_{name}_changelist')}?automation__id__exact={row.pk}"
 
 
 def tell_run(run: AutomationRun) -> dict[str, Any]:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from agentsite.host.errors import Refusal
-from automations_app.admission import Admitted, Again, Arrived, Genuine, store
+from automations_app.admission import (
+    Admitted,
+    Again,
+    Arrived,
+    Genuine,
+    admit,
+    judge,
+    show_event,
+    store,
+)
+from automations_app.answers import compose
+from automations_app.inbound import BadEvent
 from automations_app.models import Automation, AutomationRun, InboundDelivery
 from tests.requirements import requirement
 
@@ -16,7 +27,7 @@ def genuine(automation: Automation, sender_id: str | None, note: str = "", n: in
     """One whose sender was believed; its body is its number."""
     headers = {"content-type": "application/json", "x-note": note}
     arrived = Arrived("desk", automation.name, "/webhooks/hook", headers, b"%d" % n, True)
-    return Genuine(automation, arrived, sender_id, n, is_async=True)
+    return Genuine(automation, arrived, sender_id, str(n), is_async=True)
 
 
 @pytest.fixture
@@ -47,6 +58,53 @@ def test_a_load_stores_each_delivery_once_with_its_run(hook: Automation) -> None
         Again(hook.pk, "m1"), Again(hook.pk, "m0"), Again(other.pk, "m1"), None,
     }  # fmt: skip
     assert (InboundDelivery.objects.count(), AutomationRun.objects.count()) == (7, 7)
+
+
+def came(automation: Automation, body: bytes = b"{}", sender_id: str = "") -> Arrived:
+    """A request to it."""
+    headers = {"webhook-id": sender_id} if sender_id else {}
+    headers |= {"content-type": "application/json", "x-github-delivery": sender_id}
+    return Arrived("desk", automation.name, "/webhooks/hook", headers, body, False)
+
+
+@requirement("automations.webhook-refusals")
+def test_a_payload_that_is_nested_too_deeply_is_its_senders_fault(hook: Automation) -> None:
+    event: list[object] = []
+    for _ in range(5_000):
+        event = [event]
+    with pytest.raises(BadEvent):
+        show_event(event)
+    deep = b"[" * 100_000 + b"]" * 100_000
+    (outcome,) = admit([came(hook, deep)])
+    assert isinstance(outcome, Refusal) and (outcome.status, outcome.code) == (400, "invalid_event")
+
+
+@requirement("automations.webhook-refusals", "automations.partitions")
+def test_one_for_each_scope_where_none_is_known_is_not_done() -> None:
+    each = Automation.objects.create(
+        agent="desk", name="each", prompt="Go.", trigger="webhook", partition="each"
+    )
+    with pytest.raises(Refusal) as refused:
+        judge(each, came(each))
+    assert (refused.value.status, refused.value.code) == (503, "no_scope")
+
+
+@requirement("automations.webhook-once")
+def test_a_known_delivery_gets_its_answer_although_nothing_runs_now(hook: Automation) -> None:
+    store([genuine(hook, "m1", n=1)])
+    Automation.objects.update(paused=True)
+    hook.refresh_from_db()
+    assert judge(hook, came(hook, sender_id="m1")) == Admitted(again=Again(hook.pk, "m1"))
+    with pytest.raises(Refusal) as refused:
+        judge(hook, came(hook, sender_id="m2"))
+    assert (refused.value.status, refused.value.code) == (503, "automation_paused")
+
+
+@requirement("automations.webhook-once")
+def test_an_answer_says_what_its_runs_have_come_to(hook: Automation) -> None:
+    parked = AutomationRun(id="arun_1", automation=hook, status="waiting")
+    assert compose("hook", [parked]).body["status"] == "running"
+    assert compose("hook", []).status == 500
 
 
 @requirement("automations.webhook-durable")

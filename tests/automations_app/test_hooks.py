@@ -224,6 +224,15 @@ def test_what_is_refused_starts_nothing(hooks: Hooks, server: Server) -> None:
     assert send(server, name, whole, sign(whole)).status == 200
 
 
+@requirement("automations.webhook-refusals")
+def test_what_can_be_read_but_is_too_deep_to_be_shown_is_refused(
+    hooks: Hooks, server: Server
+) -> None:
+    name = hooks.make(mode="async")
+    bodies = [b"[" * depth + b"]" * depth for depth in range(970, 1010, 3)]
+    assert {send(server, name, body).status for body in bodies} == {202, 400}
+
+
 @requirement("automations.webhook-sync")
 def test_the_bare_address_takes_name_and_data_in_the_body(hooks: Hooks, server: Server) -> None:
     word = f"word{uuid.uuid4().hex}"

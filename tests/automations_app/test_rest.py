@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.automations_app.made import automation, make_automation, run
 from tests.lab import Lab, plan
 from tests.requirements import requirement
-from tests.wire_client import Client, eventually
+from tests.wire_client import Client, Stream, eventually
 
 DAILY = {"trigger": "cron", "schedule": "0 9 * * 1-5", "timezone": "Europe/Berlin"}
 
@@ -60,6 +60,11 @@ async def test_schedules_are_stopped_and_started(client: Client, workshop: Lab) 
         "SELECT type, audience FROM bus_busevent WHERE data LIKE '%%hourly%%' ORDER BY id"
     )
     assert told == [("automation_stopped", "everyone"), ("automation_started", "everyone")]
+    noted = workshop.query(
+        "SELECT action, details::jsonb->'after'->>'paused' FROM operations_auditentry"
+        " WHERE details::jsonb->>'automation' = 'hourly' ORDER BY number"
+    )
+    assert noted == [("automation.paused", "true"), ("automation.resumed", "false")]
 
 
 async def _find(client: Client, name: str) -> dict[str, object]:
@@ -106,3 +111,29 @@ async def test_a_body_may_be_left_out_but_is_not_passed_over(client: Client, wor
     assert (await client.post(f"{path}?agentId=plain", b"{}", **text)).status == 415
     page = await client.ask("POST", f"{path}?agentId=plain", origin="https://evil.example")
     assert (page.status, page.code) == (403, "origin_forbidden")
+
+
+@requirement("automations.run", "http.idempotency")
+async def test_the_same_request_twice_is_one_run(client: Client, workshop: Lab) -> None:
+    made = make_automation(workshop, "once", plan({"text": "Ran."}))
+    path, key = "/automations/once/run?agentId=plain", {"idempotency_key": "k-1"}
+    first = await client.post(path, {}, **key)
+    again = await client.post(path, {}, **key)
+    assert (first.status, again.json) == (200, first.json)
+    other = await client.post(path, {"agentId": "plain"}, **key)
+    assert (other.status, other.code) == (422, "idempotency_key_reused")
+    opened = client._open(
+        "POST", "/automations/once/stream?agentId=plain", {}, {"Idempotency-Key": "k-1"}
+    )
+    async with opened as stream:
+        assert isinstance(await stream.to_end(), Stream)
+    assert stream.text == "Ran."
+    count = "SELECT count(*) FROM automations_app_automationrun WHERE automation_id = %s"
+    assert workshop.query(count, made) == [(1,)]
+    workshop.change(
+        "UPDATE automations_app_automationrun SET created_at = created_at - interval '25 hours'"
+        " WHERE automation_id = %s",
+        made,
+    )
+    assert (await client.post(path, {}, **key)).json["runId"] != first.json["runId"]
+    assert workshop.query(count, made) == [(2,)]
