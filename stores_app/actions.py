@@ -28,6 +28,11 @@ from stores_app.places import COLUMNS, Origin, Place, Read, Stored, read_row, to
 from stores_app.validation import check_document
 from stores_app.vectors import request_vector
 
+RAISE_FLOOR = "INSERT INTO stores_app_versionfloor AS f (scope_id, agent, store, version)"
+KEEP_HIGHER = (
+    "ON CONFLICT (scope_id, agent, store) DO UPDATE SET version = excluded.version"
+    " WHERE f.version < excluded.version"
+)
 RACES = 5
 """How often a write that met another new document of its key begins again."""
 
@@ -145,11 +150,15 @@ def _insert(
             " VALUES (%s, %s, %s, %s, %s, %s, %s,"
             "  statement_timestamp() + %s * interval '1 second',"
             # A deleted document's numbers are not given out again.
-            "  (SELECT coalesce(max(version), 0) + 1 FROM stores_app_documentversion"
-            "   WHERE scope_id = %s AND agent = %s AND store = %s AND key = %s))"
+            "  (SELECT greatest(0, max(known.version)) + 1 FROM ("
+            "   SELECT version FROM stores_app_documentversion"
+            "    WHERE scope_id = %s AND agent = %s AND store = %s AND key = %s UNION ALL"
+            "   SELECT version FROM stores_app_versionfloor"
+            "    WHERE scope_id = %s AND agent = %s AND store = %s) known))"
             " ON CONFLICT (scope_id, agent, store, key) DO NOTHING RETURNING id, version",
-            [*partition, to_json(payload), trace, place.spec.shared, ttl, *partition],
-        )
+            [*partition, to_json(payload), trace, place.spec.shared, ttl, *partition,
+             *partition[:3]],
+        )  # fmt: skip
         row = cursor.fetchone()
     return row and (row[0], Stored(key, row[1]))
 
@@ -189,6 +198,15 @@ def archive(place: Place, old: Read, *, deleted: bool = False) -> None:
         )  # fmt: skip
 
 
+def raise_floor(place: Place, version: int) -> None:
+    """Let no document that is new in the store begin with this version or one below."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{RAISE_FLOOR} VALUES (%s, %s, %s, %s) {KEEP_HIGHER}",
+            [place.scope_id, place.agent, place.name, version],
+        )
+
+
 def _find_targets(place: Place, payload: dict[str, Any], key: str) -> list[int] | None:
     if not references.has_refs(place.spec):
         return None
@@ -219,6 +237,8 @@ def remove(place: Place, key: str, if_version: int | None = None) -> None:
         raise DocumentNotFound(place.name, key)
     check_version(key, if_version, old)
     archive(place, old, deleted=True)
+    if not place.spec.history.versions:
+        raise_floor(place, old.version)
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("DELETE FROM stores_app_document WHERE id = %s", [old.id])

@@ -11,6 +11,7 @@ import datetime as dt
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
+from stores_app.actions import KEEP_HIGHER, RAISE_FLOOR
 from stores_app.models import Receipt
 
 STEP = 500
@@ -32,13 +33,15 @@ def _purge_some(stale_hours: float) -> int:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
-                "WITH gone AS (DELETE FROM stores_app_document WHERE id IN ("
+                "WITH gone AS (DELETE FROM stores_app_document WHERE id IN ("  # noqa: S608 - constants
                 " SELECT d.id FROM stores_app_document d"
                 "  WHERE d.expires_at < now() - %s * interval '1 hour'"
                 "  AND NOT EXISTS (SELECT 1 FROM stores_app_reference r"
                 "   WHERE r.target_id = d.id AND r.source_id <> d.id)"
                 "  LIMIT %s FOR UPDATE SKIP LOCKED)"
-                " RETURNING scope_id, agent, store, key),"
+                " RETURNING scope_id, agent, store, key, version),"
+                f" floors AS ({RAISE_FLOOR} SELECT scope_id, agent, store, max(version) FROM gone"
+                f"  GROUP BY scope_id, agent, store ORDER BY scope_id, agent, store {KEEP_HIGHER}),"
                 " forgotten AS (DELETE FROM stores_app_documentversion v USING gone g"
                 "  WHERE v.scope_id = g.scope_id AND v.agent = g.agent AND v.store = g.store"
                 "  AND v.key = g.key)"

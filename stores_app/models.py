@@ -95,6 +95,31 @@ class DocumentVersion(Stored):
         ]
 
 
+class VersionFloor(models.Model):
+    """The highest version that a deleted document of a store had and no history keeps.
+
+    New documents begin above it, so `ifVersion` never means a document that is gone.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    agent = models.CharField(max_length=AGENT_CHARS)
+    scope_id = models.CharField(max_length=SCOPE_CHARS, default="", blank=True)
+    store = models.CharField(max_length=STORE_CHARS)
+    version = models.IntegerField()
+
+    objects = ScopedQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["scope_id", "agent", "store"], name="version_floor_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.version}"
+
+
 def _value_index(column: str) -> models.Index:
     return models.Index(
         fields=["scope_id", "slot", column, "document"],

@@ -18,7 +18,7 @@ from stores_app.errors import (
     StoreNotFound,
     VersionConflict,
 )
-from stores_app.models import Document, DocumentValue, DocumentVersion, Reference
+from stores_app.models import Document, DocumentValue, DocumentVersion, Reference, VersionFloor
 from stores_app.places import Origin, Place, Stored, find_place
 from stores_app.reading import count_stores, document_to_api, get, read_history, version_to_api
 from tests.requirements import requirement
@@ -90,6 +90,22 @@ def test_history_is_kept_as_long_as_the_store_says(at: Open) -> None:
     store(at("customers"), {"id": "c"}, {"id": "c"})
     delete(at("customers"), "c")
     assert DocumentVersion.objects.filter(store="customers").count() == 0
+
+
+@requirement("scope.store-version")
+def test_a_version_never_comes_back(at: Open) -> None:
+    """Else `ifVersion` would hold of another document than the one that was read."""
+    place = at("customers")
+    store(place, {"id": "c"}, {"id": "c"})
+    delete(place, "c")
+    with pytest.raises(VersionConflict):
+        put(place, {"id": "c"}, API, if_version=1)
+    assert put(place, {"id": "c"}, API, if_version=0).version == 3
+    delete(place, "c")
+    store(place, {"id": "d"})
+    delete(place, "d")
+    assert [row.version for row in VersionFloor.objects.all()] == [4]
+    assert put(at("customers", "b"), {"id": "c"}, API).version == 1
 
 
 @requirement("scope.store-trace")

@@ -137,6 +137,7 @@ def test_expired_documents_are_hidden_then_purged(at: Open) -> None:
     assert purge_documents() == 1
     assert get(place, "a-1") is None
     assert not DocumentVersion.objects.filter(key="a-1").exists()
+    assert put(place, {"who": "a", "day": "1"}, API).version == 3
     assert get(place, "b-1") is not None
 
 
