@@ -56,10 +56,19 @@ class InteractionExpired(Exception):
     """Nobody answered in time, or the run ended."""
 
 
+class WrongAnswer(Exception):
+    """Not what the question asks for; its words say what is."""
+
+
+REFUSED = (InteractionNotFound, SeveralOpen, AlreadyAnswered, InteractionExpired, WrongAnswer)
+"""Why an answer is not taken."""
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What a person said. `approved` decides a confirmation; `answers` fill a question."""
 
-    approved: bool
+    approved: bool | None
+    """None: only answers were given, which is enough for a question."""
     answers: Any = None
     comment: str = ""
     message: dict[str, Any] | None = None
@@ -92,7 +101,7 @@ def open_question(ref: RunRef, question: Question, binding: str, ttl_seconds: fl
         kind=KINDS[type(question)],
         event=msgspec.to_builtins(question),
         binding=binding,
-        expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(seconds=ttl_seconds),
+        expires_at=Now() + dt.timedelta(seconds=ttl_seconds),
     )
     kind = KINDS[type(question)]
     asked = InteractionOpened(question.interaction_id, ref.session_id, ref.run_id, kind)
@@ -127,10 +136,12 @@ def find_open(session_id: str, scope_id: str) -> list[Interaction]:
 def give_answer(session_id: str, scope_id: str, interaction_id: str | None, answer: Answer) -> str:
     """Answer a question; returns the id of its run, which is awake now.
 
-    Raises `InteractionNotFound`, `SeveralOpen`, `AlreadyAnswered` or `InteractionExpired`.
+    Raises `InteractionNotFound`, `SeveralOpen`, `WrongAnswer`, `AlreadyAnswered` or
+    `InteractionExpired`.
     """
     with transaction.atomic():
         row = _pick(session_id, scope_id, interaction_id)
+        answer = _fit(answer, row.kind)
         lock_run(row.run_id)
         if row.kind == Interaction.Kind.CONFIRMATION:
             status = Interaction.Status.APPROVED if answer.approved else Interaction.Status.DENIED
@@ -149,14 +160,35 @@ def give_answer(session_id: str, scope_id: str, interaction_id: str | None, answ
                 row.refresh_from_db()
             except Interaction.DoesNotExist as error:  # its run was rolled back meanwhile
                 raise InteractionExpired(row.pk) from error
-            if row.status in (Interaction.Status.OPEN, Interaction.Status.EXPIRED):
-                raise InteractionExpired(row.pk)
-            if row.status == Interaction.Status.WITHDRAWN:
-                raise InteractionExpired(row.pk)
-            raise AlreadyAnswered({"status": row.status, "answer": row.answer})
+            raise _why_closed(row)
         news.tell(session_id, InteractionClosed(row.pk, session_id, row.run_id, status))
         _wake(row.run_id)
     return str(row.run_id)
+
+
+def find_obstacle(session_id: str, scope_id: str, interaction_id: str) -> Exception | None:
+    """Why a question of the session takes no answer; None for an open or an unknown one."""
+    rows = Interaction.objects.filter(session_id=session_id, scope_id=scope_id)
+    row = rows.exclude(status=Interaction.Status.OPEN).filter(pk=interaction_id).first()
+    return None if row is None else _why_closed(row)
+
+
+def _why_closed(row: Interaction) -> Exception:
+    """Of a question that takes no answer any more; an open one has outlived its time."""
+    if row.status in (Interaction.Status.APPROVED, row.Status.DENIED, row.Status.ANSWERED):
+        return AlreadyAnswered({"status": row.status, "answer": row.answer})
+    return InteractionExpired(row.pk)
+
+
+def _fit(answer: Answer, kind: str) -> Answer:
+    """The answer as one to this kind of question: nothing is approved that nobody approved."""
+    if kind == Interaction.Kind.CONFIRMATION:
+        if answer.approved is None:
+            raise WrongAnswer('It asks for a decision: say "approved": true or false.')
+        return answer
+    if answer.approved is not False and answer.answers is None:
+        raise WrongAnswer('It asks for "answers"; only "approved": false goes without.')
+    return msgspec.structs.replace(answer, approved=answer.approved is not False)
 
 
 def _pick(session_id: str, scope_id: str, interaction_id: str | None) -> Interaction:

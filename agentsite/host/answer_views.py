@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from agentsite.host.bodies import ChatBody, Id, ScopeId, parse_json, to_refusal
+from agentsite.host.busy import refuse_answer
 from agentsite.host.caller import resolve_caller
 from agentsite.host.credentials import save_credential
 from agentsite.host.edges import api, read_json_body
@@ -95,13 +96,13 @@ async def ask_user_response(request: HttpRequest, session_id: str = "") -> HttpR
     return JsonResponse({"ok": True, "runId": run_id, "status": "running"})
 
 
-def _read_decision(body: AnswerBody) -> bool:
+def _read_decision(body: AnswerBody) -> bool | None:
     if body.response is not None:
         return body.response == "approve"
     if body.approved is not None:
         return body.approved
     if body.answers is not None:
-        return True
+        return None
     text = 'Say "approved": true or false, or give "answers".'
     raise Refusal(400, "invalid_field", text)
 
@@ -114,18 +115,8 @@ async def answer_interaction(
         raise session_not_found()
     try:
         run_id = await unit(interactions.give_answer, session_id, scope_id, interaction_id, answer)
-    except interactions.InteractionNotFound as error:
-        text = "The session has no such open question."
-        raise Refusal(404, "interaction_not_found", text) from error
-    except interactions.SeveralOpen as error:
-        text = 'Several questions are open: name one by "interactionId".'
-        raise Refusal(409, "several_open", text, {"pendingInteractions": error.pending}) from error
-    except interactions.AlreadyAnswered as error:
-        text = "The question was answered before; the first answer counts."
-        raise Refusal(409, "already_answered", text, {"first": error.first}) from error
-    except interactions.InteractionExpired as error:
-        text = "The question is no longer open: its time was over, or its run has ended."
-        raise Refusal(410, "interaction_expired", text) from error
+    except interactions.REFUSED as error:
+        raise refuse_answer(error) from error
     runs = site().runs
     await runs.claim(run_id)
     await runs.take_signals([run_id])

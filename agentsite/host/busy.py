@@ -26,18 +26,40 @@ from sessions_app.models import Interaction, Run, Signal
 if TYPE_CHECKING:
     from agentsite.host.site import Site
 
-GONE = (
-    interactions.AlreadyAnswered,
-    interactions.InteractionExpired,
-    interactions.InteractionNotFound,
-)
-"""Why a question that was open a moment ago takes no answer; a rollback removes it altogether."""
 DECISION = re.compile(r"\s*I (approve|deny) the action \(correlation: ([\w-]{1,64})\)\s*")
 
 
 def decides(text: str) -> bool:
     """Whether a chat message is the agreed sentence that approves or denies an action."""
     return DECISION.fullmatch(text) is not None
+
+
+def refuse_answer(error: Exception) -> Refusal:
+    """What a person is told whose answer is not taken."""
+    match error:
+        case interactions.WrongAnswer():
+            return Refusal(400, "invalid_field", str(error))
+        case interactions.SeveralOpen(pending=pending):
+            text = 'Several questions are open: name one by "interactionId".'
+            return Refusal(409, "several_open", text, {"pendingInteractions": pending})
+        case interactions.AlreadyAnswered(first=first):
+            text = "The question was answered before; the first answer counts."
+            return Refusal(409, "already_answered", text, {"first": first})
+        case interactions.InteractionExpired():
+            text = "The question is no longer open: its time was over, or its run has ended."
+            return Refusal(410, "interaction_expired", text)
+        case _:
+            text = "The session has no such open question."
+            return Refusal(404, "interaction_not_found", text)
+
+
+async def check_decision(body: ChatBody, scope_id: str) -> None:
+    """Refuse the agreed sentence where it comes too late: it must not become a message."""
+    said = DECISION.fullmatch(body.text)
+    if said is not None and body.sessionId is not None:
+        gone = await unit(interactions.find_obstacle, body.sessionId, scope_id, said[2])
+        if gone is not None:
+            raise refuse_answer(gone)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -115,8 +137,8 @@ async def _answer(
         run_id = await unit(
             interactions.give_answer, new.session_id, new.scope_id, interaction_id, answer
         )
-    except GONE as error:
-        raise busy(()) from error
+    except interactions.REFUSED as error:
+        raise (refuse_answer(error) if said is not None else busy(())) from error
     await here.runs.claim(run_id)
     await here.runs.take_signals([run_id])
     others = [row.call_id for row in pending if row.pk != interaction_id]

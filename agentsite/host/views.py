@@ -12,7 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from agentsite.host.bodies import ChatBody, parse_chat
-from agentsite.host.busy import enter_busy
+from agentsite.host.busy import check_decision, enter_busy
 from agentsite.host.caller import resolve_caller
 from agentsite.host.edges import api, read_json_body
 from agentsite.host.errors import Refusal, session_not_found
@@ -147,6 +147,7 @@ async def _enter(
 ) -> Entrance:
     """Start the run that the body asks for."""
     here.runs.check_room(caller.scope_id)
+    await check_decision(body, caller.scope_id)
     began = time.monotonic()
     # One unit for both: every change of thread delays the first delta.
     wanted, opened = await unit(enter_run, here.agents, body, caller, here.owner, key)

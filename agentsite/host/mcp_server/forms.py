@@ -62,7 +62,7 @@ def read_form(question: dict[str, Any], form: types.ElicitResult) -> Answer | No
     if question["kind"] == "confirmation":
         return Answer(approved=said.get("decision") == "approve")
     if question["kind"] == "ask_choice":
-        return Answer(approved=True, answers=said.get("answer"))
+        return Answer(approved=True, answers=said.get("answer", ""))
     asked = question["questions"]
     answers = {each["question"]: said.get(f"q{n}") for n, each in enumerate(asked, 1)}
     return Answer(approved=True, answers=answers)

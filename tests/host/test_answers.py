@@ -1,0 +1,57 @@
+"""Answers that are none: of the wrong kind, or to a question that is closed."""
+
+from __future__ import annotations
+
+from tests.host.test_interactions import QUESTION, finish, park
+from tests.lab import call, plan
+from tests.requirements import requirement
+from tests.wire_client import Client
+
+
+@requirement("http.answer")
+async def test_answers_alone_approve_nothing_and_a_question_is_not_approved(
+    client: Client,
+) -> None:
+    session_id, asked = await park(client)
+    reply = await client.answer(session_id, answers={"Which name?": "Ada"})
+    assert (reply.status, reply.code) == (400, "invalid_field")
+    assert (await client.detail(session_id))["pendingInteractions"] == asked
+    assert (await client.answer(session_id, approved=True, answers={})).status == 200
+    assert (await finish(client, session_id)).events.count("approved") == 1
+    question = plan({"tools": [call("ask_user", questions=[QUESTION])]}, {"text": "Thanks."})
+    session_id, asked = await park(client, question)
+    name = asked[0]["interactionId"]
+    for wrong in ({"approved": True}, {"response": "approve"}):
+        reply = await client.answer(session_id, **wrong)
+        assert (reply.status, reply.code) == (400, "invalid_field")
+    said = client.body(f"I approve the action (correlation: {name})", session_id)
+    assert (await client.post("/chat", said)).status == 400
+    assert (await client.detail(session_id))["pendingInteractions"] == asked
+    assert (await client.answer(session_id, answers={"Which name?": "Ada"})).status == 200
+    stream = await finish(client, session_id)
+    assert "Ada" in stream.all("tool_call_result")[0].data["result"]
+    session_id, _ = await park(client, question)
+    assert (await client.answer(session_id, approved=False)).status == 200
+    assert (await finish(client, session_id)).events.count("denied") == 1
+
+
+@requirement("http.answer-by-chat")
+async def test_the_agreed_sentence_about_a_closed_question_is_no_message(client: Client) -> None:
+    answered, first = await park(client)
+    assert (await client.answer(answered, approved=False)).status == 200
+    stopped, second = await park(client)
+    await client.post(f"/sessions/{stopped}/interrupt", {})
+    for session_id, asked, expected in (
+        (answered, first, (409, "already_answered")),
+        (stopped, second, (410, "interaction_expired")),
+    ):
+        await finish(client, session_id)
+        before = (await client.detail(session_id))["messages"]
+        said = f"I approve the action (correlation: {asked[0]['interactionId']})"
+        for mode in (None, "enqueue"):
+            reply = await client.post("/chat", client.body(said, session_id, onBusy=mode))
+            assert (reply.status, reply.code) == expected
+        assert (await client.detail(session_id))["messages"] == before
+    # To another session the same words are a message like any other.
+    other = (await client.talk("Hello")).session_id
+    assert (await client.talk(said, other)).reason == "model_stop"
