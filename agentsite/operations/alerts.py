@@ -16,7 +16,7 @@ from agentsite.bus.writing import tell
 from agentsite.operations.models import Alert
 
 TITLE_CHARS = 300
-KINDS = ("budget", "provider", "poison", "automation", "price")
+KINDS = ("budget", "provider", "poison", "repeats", "automation", "price")
 """What alerts are about."""
 FAILURES = 3
 """In a row, after which an automation is told of that says nothing of it itself."""
@@ -83,6 +83,19 @@ def unknown_price(model: str, agent: str) -> Alert:
     details = {"model": model, "agent": agent}
     once = f"price {model}"
     return Alert(kind="price", level="warning", title=title, details=details, once=once)
+
+
+def repeating_run(run_id: str, agent: str, scope_id: str) -> Alert:
+    """A run makes the same call with the same result again and again; nothing has stopped it."""
+    return Alert(
+        kind="repeats",
+        level="warning",
+        agent=agent,
+        scope_id=scope_id,
+        title=f"A run of {agent} repeats a call to no avail: {run_id}"[:TITLE_CHARS],
+        details={"run": run_id},
+        once=f"repeats {run_id}",
+    )
 
 
 def failing_automation(key: int, agent: str, name: str, run: str, failures: int) -> Alert:

@@ -273,7 +273,7 @@ class AlertAdmin(Audited, KeysetAdmin):  # type: ignore[misc]  # unfold has no t
 
 def _find_page(row: Alert) -> tuple[str, str]:
     facts = row.details
-    if row.kind == "poison":
+    if row.kind in ("poison", "repeats"):
         return reverse("admin:sessions_app_run_change", args=[quote(facts["run"])]), "the run"
     if row.kind == "automation":
         runs = "admin:automations_app_automationrun_change"

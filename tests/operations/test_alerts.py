@@ -17,6 +17,7 @@ from agentsite.operations.alerts import (
     raise_again,
     raise_once,
     refused_credentials,
+    repeating_run,
     unknown_price,
 )
 from agentsite.operations.models import Alert
@@ -55,6 +56,12 @@ def of_price() -> Alert:
     return unknown_price("openai/nobody-knows", "desk")
 
 
+def of_repeats() -> Alert:
+    run = ROWS[Run]()
+    assert isinstance(run, Run)
+    return repeating_run(run.pk, run.agent, run.scope_id)
+
+
 def of_automation() -> Alert:
     run = ROWS[AutomationRun]()
     assert isinstance(run, AutomationRun)
@@ -62,7 +69,7 @@ def of_automation() -> Alert:
 
 
 @requirement("admin.alerts")
-@pytest.mark.parametrize("make", [refused, of_run, of_automation, of_price])
+@pytest.mark.parametrize("make", [refused, of_run, of_repeats, of_automation, of_price])
 def test_each_leads_to_what_it_is_about(make: Callable[[], Alert]) -> None:
     raise_once(make())
     alert = Alert.objects.get()
