@@ -182,7 +182,8 @@ def _read_state(session_id: str, scope_id: str, since: int) -> bytes:
         "pendingInteractions": conversation.pending,
         "queue": waiting,
         "events": [entry_to_api(entry) for entry in entries],
-        "lastSeq": conversation.last_seq,
+        # Where to go on, also when there is more than one answer holds.
+        "lastSeq": entries[-1].seq if entries else conversation.last_seq,
     }
     return encode_json(state)
 

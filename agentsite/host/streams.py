@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 JOINED_BYTES = 8192
 CATCH_UP_SECONDS = 0.02
+SAME_MOMENT = 0.001
+"""Seconds by which two reckonings of one moment may differ."""
 
 
 class Follower:
@@ -38,10 +40,14 @@ class Follower:
         self._seq = after
         self._keepalive = keepalive
         self._gap = False
+        self._alarm: tuple[float, asyncio.TimerHandle] | None = None
+        """When we look again by ourselves (seconds of the monotonic clock)."""
         self._subscriber = hub.subscribe(session_id)
 
     def close(self) -> None:
         """Safe before the first frame, and more than once."""
+        if self._alarm is not None:
+            self._alarm[1].cancel()
         self._hub.unsubscribe(self._subscriber)
 
     async def frames(self, *, replay: bool, first: bytes | None = None) -> AsyncIterator[bytes]:
@@ -92,8 +98,21 @@ class Follower:
         """Whether a person has been awaited for too long; sees to it that we look again."""
         left = self.interest.seconds_left()
         if left is not None and left > 0:
-            asyncio.get_running_loop().call_later(left, self._subscriber.wake)
+            self._wake_at(time.monotonic() + left)
         return left is not None and left <= 0
+
+    def _wake_at(self, moment: float) -> None:
+        """See to it that we look again then; of several moments the last one counts."""
+        if self._alarm is not None:
+            if abs(self._alarm[0] - moment) < SAME_MOMENT:
+                return
+            self._alarm[1].cancel()
+        seconds = max(0.0, moment - time.monotonic())
+        self._alarm = moment, asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._subscriber.wake()
 
     def _join(self, frames: list[Frame]) -> list[bytes]:
         """Frames that go on where the reader is, joined into few writes."""
