@@ -119,7 +119,9 @@ def begin_run(new: NewRun) -> BegunRun:
                 before, usage = 0, Usage()
             else:
                 before, usage = _enter_session(new, moment)
-            for row in new_run(new, before + 1, moment):
+            run, *others = new_run(new, before + 1, moment)
+            together.insert(run, {"lease_until": new.lease_seconds})
+            for row in others:
                 together.insert(row)
             init = Entry(before + 1, new.at, _init(new))
             stretch = log.Stretch(new.session_id, new.run_id, 1, new.scope_id, (init,))
@@ -208,7 +210,6 @@ class NewCall(msgspec.Struct, frozen=True):
     id: str
     name: str
     arguments: dict[str, Any]
-    status: str
     running_label: str = ""
     completed_label: str = ""
     internal: bool = False
@@ -249,8 +250,7 @@ def record_message(
             position=place,
             name=call.name,
             arguments=call.arguments,
-            status=call.status,
-            started_at=to_moment(at) if call.status == ToolCall.Status.RUNNING else None,
+            status=ToolCall.Status.HELD,
             running_label=call.running_label,
             completed_label=call.completed_label,
             internal=call.internal,

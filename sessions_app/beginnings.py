@@ -38,7 +38,7 @@ def new_session(new: NewRun, moment: dt.datetime) -> Session:
 
 
 def new_run(new: NewRun, first_seq: int, moment: dt.datetime) -> list[Row]:
-    """The rows of a run that begins: itself, its attachments, its message."""
+    """The rows of a run that begins: itself without its lease, its attachments, its message."""
     run = Run(
         id=new.run_id,
         session_id=new.session_id,
@@ -47,7 +47,6 @@ def new_run(new: NewRun, first_seq: int, moment: dt.datetime) -> list[Row]:
         agent_version=new.agent_version,
         agent_hash=new.agent_hash,
         owner=new.owner,
-        lease_until=moment + dt.timedelta(seconds=new.lease_seconds),
         state=msgspec.to_builtins(new.state),
         request=new.request,
         first_seq=first_seq,

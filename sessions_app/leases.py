@@ -21,8 +21,10 @@ from sessions_app.models import Run, Session, Signal
 TAKEN_AT_ONCE = 10
 TAKE = (
     "UPDATE sessions_app_run SET attempt = attempt + 1, losses = losses + (owner <> '')::int,"
+    " parked_seconds = parked_seconds + greatest(0, extract(epoch FROM now() - lease_until)),"
     " owner = %s, lease_until = now() + %s * interval '1 second'"
 )
+"""While nobody held it, it did not run."""
 LOST = (
     "status = 'running' AND lease_until <= now()"
     " AND (owner = '' OR pg_postmaster_start_time() < now() - %s * interval '1 second')"
@@ -30,38 +32,57 @@ LOST = (
 """Nobody is presumed dead before the database has been there for the time of a lease."""
 
 
-def renew_leases(owner: str, run_ids: list[str], seconds: float) -> set[str]:
-    """Extend the leases that this process still holds; returns their run ids."""
+class Held(msgspec.Struct, frozen=True):
+    """A run whose lease was renewed, and what its row says of its end."""
+
+    run_id: str
+    stop: bool
+    """Somebody has asked for it; the word to its owner may have been lost."""
+    rollback: bool
+
+
+def renew_leases(owner: str, run_ids: list[str], seconds: float) -> list[Held]:
+    """Extend the leases that this process still holds; returns those."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE sessions_app_run SET lease_until = now() + %s * interval '1 second'"
-            " WHERE id = ANY(%s) AND owner = %s AND status = 'running' RETURNING id",
+            " WHERE id = ANY(%s) AND owner = %s AND status = 'running'"
+            " RETURNING id, cancel_requested_at IS NOT NULL, rollback_requested",
             [seconds, run_ids, owner],
         )
-        return {str(row[0]) for row in cursor.fetchall()}
+        return [Held(*row) for row in cursor.fetchall()]
 
 
-def release_leases(owner: str, run_ids: list[str]) -> None:
-    """Hand runs over: anybody may take them now, and it counts as no loss."""
+def release_leases(owner: str, run_ids: list[str] | None = None) -> None:
+    """Hand runs over, all of the owner's if none are named.
+
+    Anybody may take them now, and it counts as no loss.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE sessions_app_run SET lease_until = now(), owner = ''"
-            " WHERE id = ANY(%s) AND owner = %s AND status = 'running'",
-            [run_ids, owner],
+            " WHERE (%s::text[] IS NULL OR id = ANY(%s)) AND owner = %s AND status = 'running'",
+            [run_ids, run_ids, owner],
         )
 
 
-def take_over(owner: str, seconds: float, spared: list[str]) -> list[str]:
-    """Claim runs whose lease has run out; returns their ids. In bounded numbers.
+def take_over(
+    owner: str,
+    seconds: float,
+    spared: list[str],
+    most: int = TAKEN_AT_ONCE,
+    overdue: float = 0.0,
+) -> list[str]:
+    """Claim at most so many runs whose lease ran out `overdue` seconds ago; returns their ids.
 
     `spared` live in this very process, which was too busy to renew them in time.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             f"{TAKE} WHERE id IN (SELECT id FROM sessions_app_run"  # noqa: S608 - our own words
-            f"  WHERE {LOST} AND id <> ALL(%s) ORDER BY lease_until LIMIT %s"
-            "  FOR UPDATE SKIP LOCKED) RETURNING id",
-            [owner, seconds, seconds, spared, TAKEN_AT_ONCE],
+            f"  WHERE {LOST} AND id <> ALL(%s) AND lease_until <= now() - %s * interval '1 second'"
+            "  ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id",
+            [owner, seconds, seconds, spared, overdue, most],
         )
         return [str(row[0]) for row in cursor.fetchall()]
 
@@ -188,16 +209,10 @@ def tell_of_credential(session_id: str, connection_name: str, at: int) -> Entry 
     """Log that a credential was saved; None when the owner of a live run is asked to."""
     with transaction.atomic():
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
-        if session is None:
-            return None
-        entry = log.append_beside_runs(session, at, CredentialSaved(connection_name))
-        run = None if entry else Run.objects.live().filter(session_id=session_id).first()
-        if run is not None:
-            send_signal(run, Signal.Kind.CREDENTIAL, {"connection": connection_name})
-    return entry
+        return None if session is None else _announce_credential(session, connection_name, at)
 
 
-def announce_late_title(run_id: str, session_id: str, at: int) -> Entry | None:
+def announce_late(run_id: str, session_id: str, at: int) -> list[Entry]:
     """Put into the log what a run's owner was asked to announce but ended too early for."""
     with transaction.atomic():
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
@@ -205,14 +220,19 @@ def announce_late_title(run_id: str, session_id: str, at: int) -> Entry | None:
             cursor.execute(
                 "DELETE FROM sessions_app_signal s USING sessions_app_run r WHERE s.run_id = %s"
                 " AND r.id = s.run_id AND (s.kind = %s OR r.status = 'done')"
-                " RETURNING s.id, s.kind, s.data->>'title'",
+                " RETURNING s.id, s.kind, s.data->>'title', s.data->>'connection'",
                 [run_id, Signal.Kind.TITLE],
             )
-            late = [row for row in sorted(cursor.fetchall()) if row[1] == Signal.Kind.TITLE]
-        if session is None or not late:
-            return None
-        announced = _announce_title(session, late[-1][2], at)
-        return announced if isinstance(announced, Entry) else None
+            late = sorted(cursor.fetchall())
+        if session is None:
+            return []
+        titles = [title for _, kind, title, _ in late if kind == Signal.Kind.TITLE]
+        saved = [name for _, kind, _, name in late if kind == Signal.Kind.CREDENTIAL]
+        announced = [_announce_title(session, title, at) for title in titles[-1:]]
+        for name in saved:
+            session.refresh_from_db(fields=["reserved_seq"])
+            announced.append(_announce_credential(session, name, at) or "")
+        return [entry for entry in announced if isinstance(entry, Entry)]
 
 
 def find_late_titles() -> list[tuple[str, str]]:
@@ -234,6 +254,14 @@ def _announce_title(session: Session, title: str, at: int) -> Entry | str:
     return str(run.pk)
 
 
+def _announce_credential(session: Session, connection_name: str, at: int) -> Entry | None:
+    entry = log.append_beside_runs(session, at, CredentialSaved(connection_name))
+    run = None if entry else session.runs.live().first()
+    if run is not None:
+        send_signal(run, Signal.Kind.CREDENTIAL, {"connection": connection_name})
+    return entry
+
+
 def send_signal(run: Run, kind: Signal.Kind, data: dict[str, Any]) -> None:
     """Leave a word for the run's owner and wake it. Inside a transaction."""
     Signal.objects.create(run=run, scope_id=run.scope_id, kind=kind, data=data)
@@ -241,17 +269,19 @@ def send_signal(run: Run, kind: Signal.Kind, data: dict[str, Any]) -> None:
         cursor.execute("SELECT pg_notify(%s, %s)", [log.CHANNEL, f"!{run.pk}"])
 
 
-def take_signals(run_ids: list[str]) -> list[tuple[int, str, str, dict[str, Any]]]:
-    """Take the words that wait for these runs: `(id, run_id, kind, data)` in order.
+def take_signals(owner: str, run_ids: list[str]) -> list[tuple[int, str, str, dict[str, Any]]]:
+    """Take the words that wait for those of these runs that are the owner's, in order.
 
+    Each is `(id, run_id, kind, data)`. Whoever has lost a run leaves its words to the next one.
     Titles stay until `forget_signals`: nothing but the log can tell clients of them, and what
     an attempt has logged since it saved its state dies with it.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM sessions_app_signal WHERE run_id = ANY(%s) AND kind <> %s"
-            " RETURNING id, run_id, kind, data::text",
-            [run_ids, Signal.Kind.TITLE],
+            "DELETE FROM sessions_app_signal s USING sessions_app_run r"
+            " WHERE s.run_id = ANY(%s) AND s.kind <> %s AND r.id = s.run_id AND r.owner = %s"
+            " AND r.status = 'running' RETURNING s.id, s.run_id, s.kind, s.data::text",
+            [run_ids, Signal.Kind.TITLE, owner],
         )
         rows = cursor.fetchall()
         cursor.execute(

@@ -146,7 +146,7 @@ class Run(Metered):
     """Of a queued run: its message joins the live run if there still is one."""
     parked_at = models.DateTimeField(null=True, blank=True)
     parked_seconds = models.FloatField(default=0)
-    """Time that went by while people were awaited; it does not count as running."""
+    """Time while people were awaited, in the queue, and without owner: it was not running then."""
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     rollback_requested = models.BooleanField(default=False)
     reason = models.CharField(max_length=30, default="", blank=True)

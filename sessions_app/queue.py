@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
+from django.db.models.functions import Now
 
 from agentsite.bus.catalogue import RunStarted, SessionUpdated
 from agentsite.engine.events import Entry, Init
@@ -118,7 +119,8 @@ def _start(session: Session, run: Run, owner: str, lease_seconds: float, at: int
     Run.objects.filter(pk=run.pk, status=Run.Status.QUEUED).update(
         status=Run.Status.RUNNING,
         owner=owner,
-        lease_until=moment + dt.timedelta(seconds=lease_seconds),
+        lease_until=Now() + dt.timedelta(seconds=lease_seconds),
+        parked_seconds=(moment - run.created_at).total_seconds(),  # it was not running meanwhile
         request=request,
         first_seq=seq,
         last_seq=seq,
@@ -144,6 +146,12 @@ def list_steering(session_id: str) -> list[tuple[str, HistoryMessage]]:
         (row.pk, msgspec.convert(row.request["queued"], QueuedMessage).message)
         for row in rows.order_by("created_at", "id")
     ]
+
+
+def is_steered(session_id: str) -> bool:
+    """Whether such messages wait."""
+    rows = Run.objects.filter(session_id=session_id, status=Run.Status.QUEUED, steering=True)
+    return rows.exists()
 
 
 def absorb(run_id: str, into_run_id: str) -> None:
@@ -172,12 +180,12 @@ def sessions_of(run_ids: list[str]) -> list[str]:
     return [str(session_id) for session_id in rows.values_list("session_id", flat=True)]
 
 
-def find_orphans() -> list[str]:
+def find_orphans(most: int = ORPHANS_AT_ONCE) -> list[str]:
     """Sessions with queued runs and no live one: their process died between two runs."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT session_id FROM sessions_app_run q"  # noqa: S608 - our own words
             f" WHERE {ORPHANED} LIMIT %s",
-            [ORPHANS_AT_ONCE],
+            [most],
         )
         return [str(row[0]) for row in cursor.fetchall()]

@@ -16,7 +16,7 @@ from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.messages import ToolResultPart
 from agentsite.engine.steps import RunState
 from agentsite.rows.together import Together
-from sessions_app.actions import LeaseLost, NewCall, RunRef, to_moment
+from sessions_app.actions import LeaseLost, NewCall, RunRef
 from sessions_app.history import Remembered, result_part
 from sessions_app.models import Subagent, ToolCall
 
@@ -106,8 +106,7 @@ def record_calls(
             position=place,
             name=call.name,
             arguments=call.arguments,
-            status=call.status,
-            started_at=to_moment(at) if call.status == ToolCall.Status.RUNNING else None,
+            status=ToolCall.Status.HELD,
             running_label=call.running_label,
             completed_label=call.completed_label,
             internal=call.internal,

@@ -187,12 +187,10 @@ class Answer:
         driver.step.add(
             ToolStarted(call.id, call.name, call.arguments, running, completed, internal)
         )
-        status = next((c.status for c in driver.state.calls if c.id == call.id), "held")
         return NewCall(
             id=call.id,
             name=call.name,
             arguments=call.arguments,
-            status="running" if status == "running" else "held",
             running_label=running or "",
             completed_label=completed or "",
             internal=internal,

@@ -28,7 +28,7 @@ from agentsite.operations import audit
 from agentsite.rows.units import unit
 from agentsite.telemetry import record
 from agentsite.tools.base import StoredSlice, ToolContext
-from agentsite.tools.executor import Settled, run_calls
+from agentsite.tools.executor import Settled, first_calls, run_calls
 from agentsite.tools.limits import Limits
 from sessions_app import actions, history
 from sessions_app.late import keep_late
@@ -57,6 +57,8 @@ class Calls:
         self._turn: tuple[int, tuple[ToolCallPart, ...]] = (0, ())
         self._results: dict[str, ToolResultPart] = {}
         self._widgets: dict[str, list[dict[str, Any]]] = {}
+        self._intended: set[str] = set()
+        """Calls that the journal knows to be under way."""
 
     def begin(
         self, position: int, calls: tuple[ToolCallPart, ...], settled: tuple[ToolResultPart, ...]
@@ -81,6 +83,25 @@ class Calls:
         wanted = set(call_ids)
         return [call for call in self._turn[1] if call.id in wanted]
 
+    def intend(self, call_ids: tuple[str, ...]) -> None:
+        """Write down, with the driver's step, that these calls are about to be made."""
+        self._intended.update(call_ids)
+        self._driver.step.write(actions.start_calls, self._driver.ref, call_ids)
+
+    def first_of(self, call_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of these calls that wait for no other."""
+        conversation = self._driver.conversation
+        most = conversation.agent.block.tool_concurrency
+        first = first_calls(self.pick(call_ids), conversation.tools, most)
+        return tuple(call.id for call in first)
+
+    async def _intend_one(self, call: ToolCallPart) -> None:
+        """The same of one that has waited: a crash before that leaves it surely not started."""
+        if call.id not in self._intended:
+            self._intended.add(call.id)
+            write = partial(actions.start_calls, self._driver.ref, (call.id,))
+            await self._driver.journal.commit(self._driver.log, (), write)
+
     async def run(self, call_ids: tuple[str, ...]) -> None:
         """Run calls of this turn; each posts `CallFinished` as it ends."""
         driver = self._driver
@@ -96,6 +117,7 @@ class Calls:
             limits=tool_limits(),
             frozen=driver.caller.frozen,
             late=self._keep_late,
+            begin=self._intend_one,
         )
 
     async def _keep_late(self, call: ToolCallPart, settled: Settled) -> None:
@@ -123,6 +145,8 @@ class Calls:
     async def settle(self, call: ToolCallPart, settled: Settled, turns: int = 0) -> None:
         """Commit a call's result and post `CallFinished`; `turns` are those of a sub-agent."""
         driver = self._driver
+        if settled.status == "interrupted" and driver.root.handed_over:
+            return  # another attempt makes it, makes it again, or says that nobody knows
         told = ToolResultPart(call.id, call.name, settled.status, settled.result.parts)
         part = driver.conversation.redactor.struct(told)
         part, leaked = guard_result(part)

@@ -11,7 +11,6 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from agentsite.connections.caller import Caller
@@ -24,10 +23,9 @@ from agentsite.engine.events import (
     Failed,
     MessagesRemoved,
     TextStreamed,
-    TitleChanged,
     UserJoined,
 )
-from agentsite.engine.machine import advance
+from agentsite.engine.machine import REPEAT_HINT, advance
 from agentsite.engine.messages import Message, TextPart
 from agentsite.engine.ports import Purpose
 from agentsite.engine.steps import RunState
@@ -38,9 +36,11 @@ from agentsite.host.calls import Calls
 from agentsite.host.compaction import Summary, compact
 from agentsite.host.conversation import Conversation
 from agentsite.host.journal import RunLog
+from agentsite.host.patience import log_failure
 from agentsite.host.purse import Manner, Purse, record_calls
 from agentsite.host.steering import absorb_steering
 from agentsite.host.step import Step, Writer
+from agentsite.host.telling import tell_of_repeats
 from agentsite.host.work import Work
 from agentsite.operations import budgets
 from agentsite.providers.ceiling import Known
@@ -98,9 +98,11 @@ class Driver:
         """Messages wait to join at the next turn boundary."""
         self.rolled_back = False
         """The run and its messages are to be removed when it ends."""
+        self.handed_over = False
+        """Its process stops: what did not end is for the next attempt to judge."""
         self.over = False
         """It is being parked, or was: nothing is driven any more."""
-        self._titles: list[int] = []
+        self.titles: list[int] = []
         """Signals whose title was announced since the last step."""
 
     @property
@@ -140,19 +142,6 @@ class Driver:
     def announce(self, events: Sequence[AnyEvent]) -> None:
         """Commit events outside a step, then send them; in order with all others."""
         self.journal.enqueue(self.log, events)
-
-    def announce_title(self, signal_id: int, title: str) -> None:
-        """Write a title and tell clients; the signal is forgotten with the next step, which
-        covers it: what an attempt has logged since its last step dies with it."""
-        # Behind the run's last event nothing follows: the title is announced beside the runs.
-        if signal_id not in self._titles and not self.log.closing:
-            self._titles.append(signal_id)
-            write = partial(leases.set_title, self.ref.session_id, title)
-            if self.step:  # the numbers behind the last event are foreseen for it
-                self.step.add(TitleChanged(title))
-                self.step.write(write)
-            else:
-                self.journal.enqueue(self.log, [TitleChanged(title)], write)
 
     async def make_room(self) -> None:
         await self.journal.make_room(self.log)
@@ -273,6 +262,8 @@ class Driver:
                 self._say(text)
             case steps.Hint(text):
                 self.conversation.hint = text
+                if text == REPEAT_HINT:
+                    self._work.start(log_failure(tell_of_repeats(self.ref, self.conversation)))
             case steps.StopWork():
                 await self._work.stop()
             case steps.Finish():
@@ -307,18 +298,21 @@ class Driver:
                 self.calls.begin(message[0], message[1].tool_calls, ())
 
     async def _dispatch(self, call_ids: tuple[str, ...]) -> None:
-        for call in self.calls.pick(await self._begin_calls(call_ids)):
+        for call in self.calls.pick(await self._begin_calls(call_ids, call_ids)):
             self._work.start(self.children.run(call))
 
     async def _start_calls(self, call_ids: tuple[str, ...]) -> None:
-        self._work.start(self.calls.run(await self._begin_calls(call_ids)))
+        first = self.calls.first_of(call_ids)  # the others begin when their turn comes
+        self._work.start(self.calls.run(await self._begin_calls(call_ids, first)))
 
-    async def _begin_calls(self, call_ids: tuple[str, ...]) -> tuple[str, ...]:
-        """Write the intent of these calls; those that may be made."""
+    async def _begin_calls(
+        self, call_ids: tuple[str, ...], first: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Write the intent of the first of these calls; those that may be made at all."""
         changed = await questions.find_changed(self, call_ids)
         for call_id in changed:
             self.calls.settle_unrun(call_id, "error", questions.CHANGED)
-        self.step.write(actions.start_calls, self.ref, call_ids)
+        self.calls.intend(first)
         await self.commit()
         for call_id in changed:
             self.post(steps.CallFinished(call_id, "error"))
@@ -375,9 +369,9 @@ class Driver:
             return
         self.log.closing = parking
         last_seq = step.next_seq - 1
-        if self._titles:
-            step.write(leases.forget_signals, self._titles)
-            self._titles = []
+        if self.titles:
+            step.write(leases.forget_signals, self.titles)
+            self.titles = []
         if self.state.phase == "done":
             self.log.closing = True
             step.write(interactions.withdraw_questions, self.ref)

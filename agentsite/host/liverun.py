@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 
+from agentsite.engine import steps
 from agentsite.host.driver import Driver
 
 
@@ -15,6 +16,22 @@ class LiveRun:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.task: asyncio.Task[None] | None = None
+        self.stopped = asyncio.Event()
+        """Somebody has asked for its end."""
+        self.untold: list[str] = []
+        """Connections whose credentials were saved when its log was being closed."""
+
+    def interrupt(self, *, rollback: bool) -> None:
+        """Stop it in an orderly way; asking again changes nothing."""
+        if not self.stopped.is_set():
+            self.stopped.set()
+            self.driver.rolled_back = self.driver.rolled_back or rollback
+            self.driver.post(steps.Cancelled("user_abort"))
+
+    def hand_over(self) -> None:
+        """Break off, and leave what is under way to the next attempt."""
+        self.driver.handed_over = True
+        self.cancel()
 
     def cancel(self) -> None:
         if self.task is not None:
@@ -35,6 +52,9 @@ class LiveRuns:
     def __iter__(self) -> Iterator[str]:
         """Their ids."""
         return iter(tuple(self._runs))
+
+    def values(self) -> tuple[LiveRun, ...]:
+        return tuple(self._runs.values())
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs

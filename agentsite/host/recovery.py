@@ -46,7 +46,7 @@ from agentsite.operations.pins import list_accepted
 from agentsite.rows.tenancy import acting_for_all
 from agentsite.tools.base import Tool
 from agentsite.tools.plan_mode import plans_after
-from sessions_app import log
+from sessions_app import log, queue
 from sessions_app.actions import LeaseLost, RunRef, advance_last_seq, finish_run, settle_call
 from sessions_app.history import load_history, result_part
 from sessions_app.interactions import GivenAnswer, answers_for, withdraw_questions
@@ -82,6 +82,8 @@ class TakenRun(msgspec.Struct, frozen=True):
     """Calls that get the result "outcome unknown"."""
     first: tuple[steps.Incoming | GivenAnswer, ...]
     rollback: bool
+    steered: bool = False
+    """Messages wait to join it; the word of it went to the attempt that was lost."""
     title: WaitingTitle | None = None
     """Announced with the greeting: the lost attempt may have, in what is discarded."""
 
@@ -154,7 +156,7 @@ def _load_taken(agents: ServedAgents, row: Run) -> TakenRun:
         images=load_images(row.session_id, history),
         session_usage=_subtract(row.session.metered, row.metered),
         message_ids=tuple(row.messages.values_list("pk", flat=True)),
-        seconds_used=(now - row.created_at).total_seconds() - row.parked_seconds,
+        seconds_used=max(0.0, (now - row.created_at).total_seconds() - row.parked_seconds),
         assistant_messages=row.messages.filter(role="assistant").count(),
         spent=row.metered,
         spent_micros=row.cost_micros if row.cost_known else None,
@@ -177,7 +179,11 @@ def _load_taken(agents: ServedAgents, row: Run) -> TakenRun:
     first = _first(agent, row, state, resumed, stored)
     if problem:
         first = (steps.Cancelled("error", problem, "invalid_replay"),)
-    return TakenRun(opened, tuple(greeting), unknown, first, row.rollback_requested, title)
+    steered = row.attempt > 1 and queue.is_steered(row.session_id)
+    if steered:
+        first = (*first, steps.Joined())
+    greeted = tuple(greeting)
+    return TakenRun(opened, greeted, unknown, first, row.rollback_requested, steered, title)
 
 
 def word_for(subagent: Subagent | None, event: AnyEvent) -> AnyEvent:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from agentsite.engine import steps
-from agentsite.engine.events import CredentialSaved, Entry, Noticed
+from agentsite.engine.events import Entry, Noticed
 from agentsite.engine.steps import RunState
 from agentsite.host.agents import ServedAgents
 from agentsite.host.children import Children
@@ -36,26 +36,26 @@ from agentsite.host.patience import log_failure, patient_unit
 from agentsite.host.purse import Purse, record_calls_once
 from agentsite.host.recovery import MAX_LOSSES, TakenRun, give_up, reopen
 from agentsite.host.refused import end_if_refused
+from agentsite.host.telling import tell_credential, tell_title
 from agentsite.host.titles import await_title, make_title
-from agentsite.host.trust import RETRY_SECONDS, Trust
 from agentsite.operations.budgets import Payer
-from agentsite.rows.tenancy import act_for, act_for_all, acting_for_all
+from agentsite.rows.tenancy import act_for, acting_for_all
 from agentsite.rows.units import unit
-from agentsite.telemetry import metrics, record
+from agentsite.telemetry import record
 from agentsite.telemetry.ids import carry
-from sessions_app import due, interactions, leases, lookups, queue
+from sessions_app import interactions, leases, lookups, queue
 from sessions_app.actions import LeaseLost
 from sessions_app.interactions import GivenAnswer
 
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5
-STOP_SECONDS = 5
-"""How long work that was cancelled may take to end."""
+STOP_SECONDS = 1.0
+"""How long work that was cancelled may take to end; the supervisor kills soon after."""
 
 
 class Runs:
-    """All live runs of this process, and its heartbeat."""
+    """All live runs of this process."""
 
     def __init__(
         self, owner: str, agents: ServedAgents, hub: Hub, journal: Journal, ledger: Ledger
@@ -67,24 +67,28 @@ class Runs:
         self._hub = hub
         self._journal = journal
         self.mcp = McpServers()
-        self._live = LiveRuns()
-        self._trust = Trust(settings.RUN_LEASE_SECONDS)
+        self.live = LiveRuns()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[asyncio.Task[None]] = set()
         self.listeners: list[Callable[[str], Awaitable[None]]] = []
         """Told the id of each run of an automation that ends or is parked here."""
 
     def __len__(self) -> int:
-        return len(self._live)
+        return len(self.live)
 
     def owns_session(self, session_id: str) -> bool:
         """Whether the events of this session are made here."""
-        return bool(self._live.of_session(session_id))
+        return bool(self.live.of_session(session_id))
 
     def last_given(self, session_id: str) -> int:
         """Newest number of the events of this session that are made here; 0 when none are."""
-        runs = self._live.of_session(session_id)
+        runs = self.live.of_session(session_id)
         return max((run.driver.log.last_seq for run in runs), default=0)
+
+    @property
+    def room(self) -> int:
+        """How many more runs this process takes by itself."""
+        return int(settings.MAX_LIVE_RUNS) - len(self)
 
     def check_room(self, scope_id: str) -> None:
         """Refuse (429, 503) when this process takes no more runs."""
@@ -93,7 +97,7 @@ class Runs:
             raise Refusal(503, "shutting_down", text, headers={"Retry-After": "1"})
         most = settings.MAX_LIVE_RUNS
         crowded = len(self) >= most - most // 4  # the last quarter is for scopes with few runs
-        if len(self) >= most or (crowded and self._live.count_of(scope_id) >= max(1, most // 4)):
+        if len(self) >= most or (crowded and self.live.count_of(scope_id) >= max(1, most // 4)):
             text = "The server has as many runs as it can take. Try again in a moment."
             raise Refusal(429, "too_many_runs", text, headers={"Retry-After": str(BUSY_SECONDS)})
 
@@ -134,7 +138,7 @@ class Runs:
         )
         driver.purpose = opened.request.purpose
         run = LiveRun(driver)
-        self._live.add(run)
+        self.live.add(run)
         task = asyncio.create_task(self._live_out(run, opened, taken), name=ref.run_id)
         run.task = task
         self._tasks.add(task)
@@ -146,29 +150,37 @@ class Runs:
         carry(run_id=ref.run_id, session_id=ref.session_id, scope_id=ref.scope_id, agent=agent)
         try:
             with record.running(agent, ref.session_id, ref.run_id, ref.attempt) as span:
-                state = await self._drive(run.driver, opened, taken)
+                state = await self._drive(run, opened, taken)
                 if state.reason is not None:
                     record.ended(span, agent, state.reason)
         except LeaseLost as lost:
             if await end_if_refused(ref, self.owner, lost):
                 await self.start_queued(ref.session_id)
             return
+        except asyncio.CancelledError:
+            if run.driver.handed_over:  # its work has ended: another process may go on at once
+                await self._release([ref.run_id])
+            raise
         except Exception:
             # Its lease runs out; another attempt follows, or the run is given up for poisoned.
             logger.exception("run %s broke", ref.run_id)
             return
         finally:
-            self._live.remove(run)
+            self.live.remove(run)
+        for connection_name in run.untold:
+            await self.tell_of_credential(ref.session_id, connection_name)
         await self._follow_up(run.driver, state)
 
-    async def _drive(self, driver: Driver, opened: OpenedRun, taken: TakenRun | None) -> RunState:
+    async def _drive(self, run: LiveRun, opened: OpenedRun, taken: TakenRun | None) -> RunState:
+        driver = run.driver
         first: tuple[steps.Incoming | GivenAnswer, ...] = (steps.Begun(),)
         if taken is not None:
             if taken.greeting:
                 await self._journal.commit(driver.log, taken.greeting, taken.write)
             driver.rolled_back = taken.rollback
+            driver.steered = taken.steered
             first = taken.first
-        missing = await self.mcp.equip(driver)
+        missing = await self._equip(run)
         if opened.turn is not None:
             driver.calls.begin(opened.turn.position, opened.turn.calls, opened.turn.results)
         driver.children.adopt(opened.subagents)
@@ -177,12 +189,25 @@ class Runs:
             driver.announce([Noticed(notice) for notice in notices if notice is not None])
         return await driver.drive(*first)
 
+    async def _equip(self, run: LiveRun) -> str | None:
+        """Offer the tools of MCP servers, unless the run is stopped while they are awaited."""
+        if not run.driver.conversation.agent.bundle.mcp_servers:
+            return None
+        equipped = asyncio.create_task(self.mcp.equip(run.driver))
+        stopped = asyncio.create_task(run.stopped.wait())
+        try:
+            await asyncio.wait({equipped, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return equipped.result() if equipped.done() else None
+        finally:
+            equipped.cancel()
+            stopped.cancel()
+
     async def _follow_up(self, driver: Driver, state: RunState) -> None:
         """What comes after `done`: late words, the queue, and a title after the first answer."""
         ref = driver.ref
         left = await unit(lookups.find_left, ref.run_id, ref.session_id)
         if left.signals:
-            await self._announce_late(ref.run_id, ref.session_id)
+            await self.announce_late(ref.run_id, ref.session_id)
         if driver.conversation.request.automation:
             for tell in self.listeners:
                 await log_failure(tell(ref.run_id))
@@ -194,9 +219,8 @@ class Runs:
         if driver.conversation.request.make_title and state.reason == "model_stop":
             self.spawn(self._make_title(driver))
 
-    async def _announce_late(self, run_id: str, session_id: str) -> None:
-        entry = await unit(leases.announce_late_title, run_id, session_id, now_ms())
-        if entry is not None:
+    async def announce_late(self, run_id: str, session_id: str) -> None:
+        for entry in await unit(leases.announce_late, run_id, session_id, now_ms()):
             self._journal.publish_committed(session_id, entry)
 
     async def _make_title(self, driver: Driver) -> None:
@@ -234,7 +258,7 @@ class Runs:
 
     def hear(self, run_ids: list[str]) -> None:
         """Others have left something for these runs; the next heartbeat finds what fails here."""
-        if any(run_id in self._live for run_id in run_ids):
+        if any(run_id in self.live for run_id in run_ids):
             self.spawn(self.take_signals(run_ids))
 
     def take_up(self, run_ids: list[str]) -> None:
@@ -250,27 +274,26 @@ class Runs:
 
     async def take_signals(self, run_ids: list[str] | None = None) -> None:
         """Read what others have left for runs of ours, and do it."""
-        ours = [run_id for run_id in run_ids or self._live if run_id in self._live]
+        ours = [run_id for run_id in run_ids or self.live if run_id in self.live]
         if not ours:
             return
-        for signal_id, run_id, kind, data in await unit(leases.take_signals, ours):
-            run = self._live.get(run_id)
+        for signal_id, run_id, kind, data in await unit(leases.take_signals, self.owner, ours):
+            run = self.live.get(run_id)
             if run is None:
                 continue
             if kind == "title":
-                run.driver.announce_title(signal_id, data["title"])
+                tell_title(run.driver, signal_id, data["title"])
             else:
-                await self._obey(run.driver, kind, data)
+                await self._obey(run, kind, data)
 
-    async def _obey(self, driver: Driver, kind: str, data: dict[str, Any]) -> None:
+    async def _obey(self, run: LiveRun, kind: str, data: dict[str, Any]) -> None:
+        driver = run.driver
         match kind:
             case "credential":
-                driver.announce([CredentialSaved(data["connection"])])
-            case "interrupt":
-                driver.post(steps.Cancelled("user_abort"))
-            case "rollback":
-                driver.rolled_back = True
-                driver.post(steps.Cancelled("user_abort"))
+                if not tell_credential(driver, data["connection"]):
+                    run.untold.append(data["connection"])
+            case "interrupt" | "rollback":
+                run.interrupt(rollback=kind == "rollback")
             case "steer":
                 driver.steered = True
                 driver.post(steps.Joined())
@@ -282,89 +305,44 @@ class Runs:
             case _:
                 raise ValueError(f"an unknown signal: {kind}")
 
-    async def start_queued(self, session_id: str) -> None:
+    async def start_queued(self, session_id: str) -> bool:
         """Start the next queued run of a session, if it is idle and we take runs."""
         if not self.accepting:
-            return
+            return False
         run_id = await unit(
             queue.start_next, session_id, self.owner, settings.RUN_LEASE_SECONDS, now_ms()
         )
         if run_id is not None:
-            await self._adopt(run_id)
-
-    async def keep_alive(self) -> None:
-        """Renew our leases and take over what nobody holds, for ever."""
-        act_for_all("leases of every scope")
-        usual = pause = float(settings.RUN_HEARTBEAT_SECONDS)
-        while True:
-            meant = time.monotonic() + pause
-            await asyncio.sleep(pause)
-            metrics.LOOP_LAG.set(max(0.0, time.monotonic() - meant))
-            pause = usual
-            try:
-                await self.beat()
-            except DatabaseError as error:
-                self._trust.lose()
-                pause = min(usual, RETRY_SECONDS)
-                logger.warning("the heartbeat failed: %s", error)
-            except Exception:
-                # Whatever it is: without the next beat all runs of this process are lost.
-                logger.exception("the heartbeat failed")
-
-    async def beat(self) -> None:
-        """One heartbeat."""
-        mine = list(self._live)
-        if mine:
-            renew = partial(leases.renew_leases, self.owner, mine, settings.RUN_LEASE_SECONDS)
-            kept = await self._journal.alone(renew)
-            for run_id in set(mine) - kept:
-                run = self._live.get(run_id)
-                if run is not None and not run.driver.log.closing:
-                    logger.warning("run %s is held by another process now", run_id)
-                    run.cancel()
-            await self.take_signals()
-        if self.accepting:
-            await self.take_over()
-
-    async def take_over(self) -> None:
-        """Claim and resume runs whose process is gone; start queues and close old questions."""
-        lease, spared = settings.RUN_LEASE_SECONDS, list(self._live)
-        found = await unit(due.look, lease, spared)
-        if found.questions:
-            for run_id in await unit(interactions.expire_due):
-                await self.claim(run_id)
-        if await self._trust.holds() and found.leases:
-            for run_id in await unit(leases.take_over, self.owner, lease, spared):
-                await self._adopt(run_id)
-        if found.queues:
-            for session_id in await unit(queue.find_orphans):
-                await self.start_queued(session_id)
-        if found.titles:
-            for run_id, session_id in await unit(leases.find_late_titles):
-                await self._announce_late(run_id, session_id)
+            await self.adopt(run_id)
+        return run_id is not None
 
     async def claim(self, run_id: str) -> None:
         """Take a run that was just woken, unless somebody was faster or has it."""
         lease = settings.RUN_LEASE_SECONDS
-        if run_id in self._live or not self.accepting:
+        if run_id in self.live or not self.accepting:
             return
         if await unit(leases.claim_run, run_id, self.owner, lease):
-            await self._adopt(run_id)
+            await self.adopt(run_id)
 
-    async def _adopt(self, run_id: str) -> None:
-        """Load a run that is ours by its row, and let it go on."""
+    async def adopt(self, run_id: str) -> None:
+        """Load a run that is ours by its row, and let it go on.
+
+        Raises only when the database is away; a run that cannot be loaded is given up in time.
+        """
+        if not self.accepting:  # it began to stop meanwhile
+            await unit(leases.release_leases, self.owner, [run_id])
+            return
         try:
             with acting_for_all("a run is loaded whoever woke it, with the tools of its agent"):
                 taken = await unit(reopen, self._agents, run_id, self.owner)
         except LeaseLost:
             logger.info("run %s was taken by another process first", run_id)
             return
-        except DatabaseError:
+        except (OperationalError, InterfaceError):
             raise
         except Exception:
             logger.exception("run %s cannot be loaded", run_id)
-            if await unit(lookups.losses_of, run_id) >= MAX_LOSSES:
-                await unit(give_up, run_id)
+            await self._give_up(run_id)
             return
         ref = taken.opened.ref
         logger.info("run %s goes on here, attempt %d", ref.run_id, ref.attempt)
@@ -372,18 +350,32 @@ class Runs:
         if taken.opened.init is not None:
             self._journal.publish_committed(ref.session_id, taken.opened.init)
 
+    async def _release(self, run_ids: list[str] | None) -> None:
+        await self._journal.alone(partial(leases.release_leases, self.owner, run_ids))
+
+    async def _give_up(self, run_id: str) -> None:
+        """End a run that no process can load, once enough have tried."""
+        try:
+            if await unit(lookups.losses_of, run_id) >= MAX_LOSSES:
+                await unit(give_up, run_id)
+        except (OperationalError, InterfaceError):
+            raise
+        except DatabaseError:
+            logger.exception("run %s cannot be ended", run_id)
+
     async def close(self, grace: float) -> None:
         """Let live runs end, then hand the rest over."""
         self.accepting = False
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=grace)
-        left = list(self._live)
+        for run in self.live.values():
+            run.hand_over()
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=STOP_SECONDS)
         with acting_for_all("runs of every scope are handed over"):
-            await unit(leases.release_leases, self.owner, left)
+            await self._release(None)  # of those, too, whose tools do not let go
         for task in tuple(self._beside):
             task.cancel()
         if self._beside:

@@ -23,6 +23,7 @@ from agentsite.host.bus import Bus
 from agentsite.host.callers import Callers
 from agentsite.host.clock import new_id
 from agentsite.host.embedding import Embedding
+from agentsite.host.heartbeat import Heartbeat
 from agentsite.host.hub import Hub
 from agentsite.host.journal import Journal
 from agentsite.host.ledger import Ledger
@@ -42,6 +43,8 @@ from agentsite.telemetry.export import begin_export
 from stores_app.sharing import follow_shared
 
 HANDOVER_SECONDS = 0.5
+STREAMS_SECONDS = 0.3
+"""Of it, until streams end though runs are still being handed over."""
 
 
 def _follow_stores(agent: str, bundle: Bundle) -> None:
@@ -63,6 +66,7 @@ class Site:
         self.ledger = Ledger()
         self.runs = Runs(self.owner, self.agents, self.hub, self.journal, self.ledger)
         self.runs.accepting = not private
+        self.heartbeat = Heartbeat(self.runs, self.journal)
         self.bus = Bus()
         self.manifest_news = ManifestNews(self.agents)
         self.manifest_news.listeners.append(_follow_stores)
@@ -88,7 +92,7 @@ class Site:
         self.journal.start()
         self._tasks = [
             asyncio.create_task(self.listener.listen_for_ever(), name="listener"),
-            asyncio.create_task(self.runs.keep_alive(), name="heartbeat"),
+            asyncio.create_task(self.heartbeat.beat_for_ever(), name="heartbeat"),
             asyncio.create_task(self._tick(), name="keepalive"),
             asyncio.create_task(self.bus.feed_for_ever(), name="event bus"),
             asyncio.create_task(self.manifest_news.watch_for_ever(), name="manifests"),
@@ -129,9 +133,12 @@ class Site:
             self._ending = asyncio.create_task(self._end(grace), name="ending")
 
     async def _end(self, grace: float) -> None:
-        await self.runs.close(grace)
+        handing_over = asyncio.create_task(self.runs.close(grace))
+        # A tool that does not let go keeps no stream open: the server would cut it off.
+        await asyncio.wait({handing_over}, timeout=grace + STREAMS_SECONDS)
         self.hub.close()
         self.bus.close()
+        await handing_over
 
     async def close(self) -> None:
         """End runs or hand them over, write what waits, let go of everything."""

@@ -44,7 +44,7 @@ def take_over() -> None:
     async def act() -> None:
         if site().runs.accepting:
             with acting_for_all("leases of every scope"):
-                await site().runs.take_over()
+                await site().heartbeat.take_over()
 
     host_thread().call(act(), LONGEST)
 

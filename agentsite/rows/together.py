@@ -6,14 +6,16 @@ An insert writes what `save(force_insert=True)` writes, without compiling it ane
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.expressions import DatabaseDefault
 
+NONE: Mapping[str, float] = MappingProxyType({})
 PREPARE_AFTER = 5
 """Uses; those of this module are prepared at the first."""
 
@@ -54,17 +56,21 @@ class Together:
         """
         self._statements.append(Statement(sql, values, refusal))
 
-    def insert(self, row: models.Model) -> None:
-        """Add the insert of a row; its key is known, or made by the database."""
+    def insert(self, row: models.Model, from_now: Mapping[str, float] = NONE) -> None:
+        """Add the insert of a row; its key is known, or made by the database.
+
+        `from_now` are columns that get the time of the database and so many seconds more.
+        """
         columns: list[str] = []
         values: list[Any] = []
         here = connections[DEFAULT_DB_ALIAS]  # once: `connection` looks it up for each attribute
         for column, name, field in _fields(type(row)):
             value = getattr(row, name) if field is None else field.pre_save(row, add=True)
-            if not isinstance(value, DatabaseDefault):
+            if column not in from_now and not isinstance(value, DatabaseDefault):
                 columns.append(column)
                 values.append(value if field is None else field.get_db_prep_save(value, here))
-        self.say(_insertion(row._meta.db_table, tuple(columns)), values)
+        values += map(float, from_now.values())
+        self.say(_insertion(row._meta.db_table, tuple(columns), tuple(from_now)), values)
 
     def send(self) -> None:
         """Do all, in order, inside the transaction that is open or in one of their own.
@@ -115,7 +121,8 @@ def _fields(model: type[models.Model]) -> tuple[Written, ...]:
 
 
 @lru_cache(maxsize=128)
-def _insertion(table: str, columns: tuple[str, ...]) -> str:
-    names = ", ".join(f'"{column}"' for column in columns)
-    places = ", ".join(["%s"] * len(columns))
+def _insertion(table: str, columns: tuple[str, ...], from_now: tuple[str, ...]) -> str:
+    names = ", ".join(f'"{column}"' for column in (*columns, *from_now))
+    later = ["now() + %s * interval '1 second'"] * len(from_now)
+    places = ", ".join(["%s"] * len(columns) + later)
     return f'INSERT INTO "{table}" ({names}) VALUES ({places})'  # noqa: S608 - names of our own

@@ -48,6 +48,8 @@ class Settled:
 MakeContext = Callable[[ToolCallPart, float], ToolContext]
 """Makes the context of a call from the call and its deadline (monotonic seconds)."""
 Report = Callable[[ToolCallPart, Settled], Awaitable[None]]
+Begin = Callable[[ToolCallPart], Awaitable[None]]
+"""Writes down that a call is about to be made."""
 TellLate = Callable[[ToolCallPart, Settled], Awaitable[None]]
 """Takes what a call came to after it had been given up and settled otherwise."""
 
@@ -65,13 +67,15 @@ async def run_calls(
     limits: Limits | None = None,
     frozen: str = "",
     late: TellLate | None = None,
+    begin: Begin | None = None,
     grace_s: float = GRACE_S,
     backoff_s: Sequence[float] = BACKOFF_S,
 ) -> None:
     """Run calls, at most `concurrency` at a time, exclusive ones alone, and report each.
 
     `agent` is whose rates are counted; `guard` refuses calls, the sentence `frozen` those that
-    write outside of this server's rows; `limits` are what all runs of the process share.
+    write outside of this server's rows; `limits` are what all runs of the process share;
+    `begin` is told of each call whose turn has come, before it runs.
     `timeout_s` is for tools that have no timeout of their own. When cancelled, running
     tools are cancelled, given `grace_s` twice to end, and every call without a result is
     reported as interrupted, in call order, before CancelledError goes on. An error of
@@ -88,6 +92,7 @@ async def run_calls(
         limits,
         late,
         frozen,
+        begin,
         grace_s,
         tuple(backoff_s),
     )
@@ -104,6 +109,14 @@ async def run_calls(
         raise _first_error(group_error) from None
     finally:
         batch.over.set()
+
+
+def first_calls(
+    calls: Sequence[ToolCallPart], toolset: Mapping[str, Tool], concurrency: int
+) -> list[ToolCallPart]:
+    """Those that `run_calls` begins with, before any other has ended."""
+    groups = _group_calls(calls, toolset)
+    return groups[0][: max(1, concurrency)] if groups else []
 
 
 def _group_calls(
@@ -143,6 +156,7 @@ class _Batch:
     limits: Limits
     late: TellLate | None
     frozen: str
+    begin: Begin | None
     grace_s: float
     backoff_s: tuple[float, ...]
     denied: set[str] = field(default_factory=set)
@@ -153,6 +167,8 @@ class _Batch:
 
     async def run_in_slot(self, call: ToolCallPart, slots: asyncio.Semaphore) -> None:
         async with slots:
+            if self.begin is not None:
+                await self.begin(call)
             self.started[call.id] = time.monotonic()
             result = self._refuse(call) or await self._run_in_turn(call)
             await _finish_regardless(self._report(call, result))

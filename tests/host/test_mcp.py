@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ import aiohttp
 import psutil
 import pytest
 
+from agentsite.host.mcp import FIRST_LOOK_SECONDS
 from tests.lab import ANTHROPIC, OPENAI, Lab, call, plan, task
 from tests.mcp_client.bench import HERE, lines, program, until_noted
 from tests.mcp_client.plain import PIXEL
@@ -214,3 +217,20 @@ async def test_a_server_that_never_answers_keeps_no_run_from_its_work(guest: Cli
     assert results(stream) == {"web__echo": ("success", "well")}
     (notice,) = stream.all("notice")
     assert "mute cannot be reached" in notice.data["message"]
+
+
+@requirement("agent.mcp-hung")
+async def test_a_run_that_waits_for_a_server_can_be_stopped(
+    house: House, http: aiohttp.ClientSession
+) -> None:
+    served = str(house.lab.folder / "served")
+    with closing(house.lab.start(AGENTS_DIR=served).wait_ready()) as server:
+        client = Client(http, server.url, "stuck")
+        async with client.stream("Hello") as stream:
+            await stream.event("init")
+            began = time.monotonic()
+            reply = await client.post(f"/sessions/{stream.session_id}/interrupt", {})
+            assert reply.json["runId"] == stream.run_id
+            await stream.to_end()
+    assert time.monotonic() - began < FIRST_LOOK_SECONDS / 2
+    assert stream.reason == "user_abort"
