@@ -21,8 +21,6 @@ from agentsite.management.bench.stack import Stack
 from agentsite.management.data import long
 from agentsite.management.data.making import make_runs
 
-ASKED = 12
-"""Times that each page is asked for, after one that does not count."""
 NAME = "bench"
 RUNS = "/admin/sessions_app/run/"
 SESSIONS = "/admin/sessions_app/session/"
@@ -147,11 +145,14 @@ class Operator:
         return took, text
 
 
-async def measure_pages(stack: Stack, figures: Figures, runs: int, events: int) -> None:
-    """Make the data, then ask for every list in its ways, a deep page, and a run's timeline."""
+async def measure_pages(stack: Stack, figures: Figures, runs: int, events: int, asked: int) -> None:
+    """Make the data, then ask for every list in its ways, a deep page, and a run's timeline.
+
+    Each `asked` times, after once that does not count.
+    """
     password = secrets.token_urlsafe(12)
     await asyncio.to_thread(_fill, stack, runs, events, password)
-    await asyncio.to_thread(_measure, stack, figures, runs, password)
+    await asyncio.to_thread(_measure, stack, figures, runs, password, asked)
 
 
 def _fill(stack: Stack, runs: int, events: int, password: str) -> None:
@@ -167,13 +168,13 @@ def _fill(stack: Stack, runs: int, events: int, password: str) -> None:
         )
 
 
-def _measure(stack: Stack, figures: Figures, runs: int, password: str) -> None:
+def _measure(stack: Stack, figures: Figures, runs: int, password: str, asked: int) -> None:
     operator = Operator(stack.url)
     operator.sign_in(password)
     slowest: list[float] = []
     for path in _pages(stack):
         operator.ask("GET", path)
-        waits = [operator.ask("GET", path)[0] for _ in range(ASKED)]
+        waits = [operator.ask("GET", path)[0] for _ in range(asked)]
         figures.add(ADMIN, path.removeprefix("/admin/sessions_app/"), **quantiles(waits))
         slowest = max(slowest, waits, key=lambda each: sorted(each)[-2:] or [0.0])
     figures.add(ADMIN, f"slowest page, {runs:,} runs", **quantiles(slowest))

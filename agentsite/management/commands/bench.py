@@ -49,6 +49,8 @@ class Sizes(msgspec.Struct, frozen=True):
     made_runs: int = 1_000_000
     made_events: int = 10_000_000
     webhooks: int = 2_000
+    pages_asked: int = 12
+    """Times that each page of the admin is asked for."""
     afresh: bool = True
     """Each subject with a server of its own."""
 
@@ -86,7 +88,7 @@ class Command(BaseCommand):
             sizes = msgspec.structs.replace(
                 sizes, streams=(1, 10), seconds=1.0, runs=1, sessions=(20, 60), idle=50,
                 flat_share=0.05, afresh=False, documents=2_000, messages=1_000,
-                made_runs=400, made_events=4_000, webhooks=60,
+                made_runs=400, made_events=4_000, webhooks=60, pages_asked=1,
             )  # fmt: skip
         options = (
             "seconds", "runs", "documents", "messages", "webhooks", "made_runs", "made_events",
@@ -178,7 +180,8 @@ async def measure_stores(stack: Stack, figures: Figures, sizes: Sizes) -> None:
 async def measure_admin(stack: Stack, figures: Figures, sizes: Sizes) -> None:
     """Every page of the admin that shows runs, with many of them behind it; made once."""
     if ADMIN not in figures.tables():
-        await admin.measure_pages(stack, figures, sizes.made_runs, sizes.made_events)
+        runs, events = sizes.made_runs, sizes.made_events
+        await admin.measure_pages(stack, figures, runs, events, sizes.pages_asked)
 
 
 async def measure_webhooks(stack: Stack, figures: Figures, sizes: Sizes) -> None:

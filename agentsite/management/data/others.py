@@ -77,10 +77,9 @@ SELECT 'prop_' || n, {AGENT}, {SCOPE}, 'sess_' || n, 'Returns ' || n, 'Asked oft
 AUTOMATIONS = """
 INSERT INTO automations_app_automation (agent, name, origin, title, prompt, trigger, schedule,
     timezone, overlap, catch_up, write_enabled, wait_for_person, partition, mode, retries, changed,
-    paused, pause_reason, failures_in_row, last_summary, created_at, updated_at)
+    paused, pause_reason, created_at, updated_at)
 SELECT 'agent-' || n % 4, 'report-' || n, 'staff', 'Report ' || n, 'Report.', 'cron', '0 9 * * *',
-    '', 'skip', 'last', false, false, '', 'sync', 0, '[]', true, 'made to measure', 0, '', now(),
-    now()
+    '', 'skip', 'last', false, false, '', 'sync', 0, '[]', true, 'made to measure', now(), now()
 FROM generate_series(1, 200) n
 """
 AUTOMATION = "(SELECT min(id) FROM automations_app_automation WHERE name LIKE 'report-%') + n % 200"
