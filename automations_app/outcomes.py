@@ -247,7 +247,8 @@ def _note_failure(row: AutomationRun) -> None:
             automation.pk, automation.agent, automation.name, row.pk, failures
         )
         # What fails in every partition is one thing to know, not one for each of them.
-        raise_again(found) if automation.partition == EACH else raise_once(found)
+        tell_operators = raise_again if automation.partition == EACH else raise_once
+        tell_operators(found)
     deliveries.alert(row)
 
 

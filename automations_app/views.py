@@ -94,9 +94,10 @@ class AutomationView(ApiView):
 
     async def _find_or_begin(self, found: Found, partition: str, asked: Asked | None) -> str:
         name = self.caller.identity.name
-        known = asked and await unit(find_asked, found.id, partition, asked)
-        if known is not None:
-            return known
+        if asked is not None:
+            known = await unit(find_asked, found.id, partition, asked)
+            if known is not None:
+                return known
         site().runs.check_room(partition)
         if asked is not None:
             return await unit(begin_asked, found.id, partition, name, asked)

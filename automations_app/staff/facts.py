@@ -55,7 +55,8 @@ def read_list() -> list[dict[str, Any]]:
 def _count_failures(keys: list[int]) -> dict[int, int]:
     """Failures in a row of those that fail, in the partition where there are most."""
     streaks = FailureStreak.objects.filter(automation__in=keys, failures__gt=0)
-    return dict(streaks.values_list("automation").annotate(most=Max("failures")))
+    most = streaks.values("automation_id").annotate(most=Max("failures"))
+    return {each["automation_id"]: each["most"] for each in most}
 
 
 def tell_schedule(row: Automation) -> str:
