@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.host.test_interactions import QUESTION, finish, park
 from tests.lab import call, plan
 from tests.requirements import requirement
@@ -21,7 +23,8 @@ async def test_answers_alone_approve_nothing_and_a_question_is_not_approved(
     question = plan({"tools": [call("ask_user", questions=[QUESTION])]}, {"text": "Thanks."})
     session_id, asked = await park(client, question)
     name = asked[0]["interactionId"]
-    for wrong in ({"approved": True}, {"response": "approve"}):
+    wrongs: list[dict[str, Any]] = [{"approved": True}, {"response": "approve"}]
+    for wrong in wrongs:
         reply = await client.answer(session_id, **wrong)
         assert (reply.status, reply.code) == (400, "invalid_field")
     said = client.body(f"I approve the action (correlation: {name})", session_id)
