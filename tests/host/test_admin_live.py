@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from playwright.async_api import async_playwright, expect
@@ -30,17 +33,7 @@ def make_staff(lab: Lab) -> None:
 async def test_lists_and_pages_of_the_admin_follow_the_bus(client: Client, lab: Lab) -> None:
     await asyncio.to_thread(make_staff, lab)
     first = await client.talk("Hello", scope_id="admin-live")
-    program = shutil.which("chromium")
-    assert program, "Chromium is missing: apt-get install chromium"
-    async with async_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu"]
-        browser: Any = await playwright.chromium.launch(executable_path=program, args=flags)
-        page = await browser.new_page()
-        await page.goto(f"{client.url}/admin/login/?next=/admin/sessions_app/session/")
-        await page.fill("input[name=username]", "watcher")
-        await page.fill("input[name=password]", PASSWORD)
-        async with page.expect_response(lambda answer: answer.url.endswith("/admin/events")):
-            await page.click("button[type=submit]")
+    async with browser_at(client, "/admin/sessions_app/session/") as page:
         second = await client.talk("Hello again", scope_id="admin-live")
         quoted = second.session_id.replace("_", "_5F")
         listed = page.locator(f"#result_list a[href*='{quoted}']")
@@ -51,4 +44,51 @@ async def test_lists_and_pages_of_the_admin_follow_the_bus(client: Client, lab: 
             await page.goto(address)
         await client.talk("More", first.session_id, scope_id="admin-live")
         await expect(page.locator("#ag-changed")).to_be_visible(timeout=10_000)
+
+
+ALERT = """
+WITH told AS (INSERT INTO operations_alert (kind, level, agent, scope_id, title, details, once,
+    closed_by) VALUES ('price', 'warning', '', '', %s, '{}', %s, '') RETURNING id, title)
+INSERT INTO bus_busevent (audience, agent, scope_id, type, data)
+SELECT 'staff', '', '', 'alert_raised', json_build_object('type', 'alert_raised', 'alertId', id,
+    'kind', 'price', 'level', 'warning', 'title', title) FROM told
+"""
+
+
+@requirement("scope.bus")
+async def test_the_dashboard_follows_alerts_and_its_charts_what_is_spent(
+    client: Client, lab: Lab
+) -> None:
+    await asyncio.to_thread(make_staff, lab)
+    await client.talk("Hello", scope_id="admin-live")  # there is a cost, so there are charts
+    async with browser_at(client, "/admin/") as page:
+        title = f"Nobody knows {uuid.uuid4().hex[:8]}"
+        lab.change(ALERT, title, title)
+        await expect(page.locator("#ag-figures")).to_contain_text(title, timeout=15_000)
+        drawn = "() => Chart.getChart(document.querySelector('#ag-charts canvas')).data.datasets"
+        spent = "() => document.querySelector('#ag-charts table').innerText"
+        before = [await page.evaluate(each) for each in (drawn, spent)]
+        await client.talk("More", scope_id="admin-live")
+        changed = f"was => JSON.stringify([({drawn})(), ({spent})()]) !== JSON.stringify(was)"
+        await page.wait_for_function(changed, arg=before, timeout=15_000)
+        canvas = page.locator("#ag-charts canvas").first
+        await expect(canvas).to_be_visible()
+        assert await page.evaluate(spent) != before[1]
+
+
+@asynccontextmanager
+async def browser_at(client: Client, path: str) -> AsyncIterator[Any]:
+    """A page of the admin that somebody has signed in for, and that follows the bus."""
+    program = shutil.which("chromium")
+    assert program, "Chromium is missing: apt-get install chromium"
+    async with async_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu"]
+        browser: Any = await playwright.chromium.launch(executable_path=program, args=flags)
+        page = await browser.new_page()
+        await page.goto(f"{client.url}/admin/login/?next={path}")
+        await page.fill("input[name=username]", "watcher")
+        await page.fill("input[name=password]", PASSWORD)
+        async with page.expect_response(lambda answer: answer.url.endswith("/admin/events")):
+            await page.click("button[type=submit]")
+        yield page
         await browser.close()
