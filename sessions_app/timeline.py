@@ -7,11 +7,14 @@ of a live run, of one that another process took over, and of one that ended long
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
+from django.db.models import Func, IntegerField, Q, Value
+from django.db.models.lookups import GreaterThan
 
 from agentsite.engine import events as e
 from agentsite.engine.events import Entry
@@ -19,8 +22,12 @@ from sessions_app import log
 from sessions_app.models import Interaction, Message, ModelCall, Run, Subagent, ToolCall
 from sessions_app.projection import to_ms
 
-MOST_EVENTS = 20_000
-"""Of a run's log that are read for its page."""
+MOST_EVENTS = 2_000
+"""Of a run's log that are read for one page."""
+MOST_ITEMS = 250
+"""That a page shows of them."""
+MOST_TROUBLE = 200
+"""Of one kind, that is looked for in the parts of a run that a page does not show."""
 Item = dict[str, Any]
 
 
@@ -30,47 +37,119 @@ class Timeline(msgspec.Struct, frozen=True):
     items: list[Item]
     """Each has `kind`, `at` (ms since the epoch) and what its kind needs."""
     causes: list[Item]
-    """What went wrong, in words, each with the `anchor` of the item that shows it."""
+    """What went wrong in all of the run, each with the `anchor` of the item that shows it, and
+    the moment (`at`) by which its page is found if it is another one."""
     last_seq: int
     """Of the newest event that is in it."""
-    left_out: int
-    """Events of a very long run that were not read."""
+    began: int
+    """When the run began, in ms since the epoch."""
+    earlier: int | None = None
+    """The number of the event that the page before this one ends with; None: there is none."""
+    later: bool = False
+    """There is more behind this page."""
 
 
-def read_timeline(run: Run) -> Timeline:
-    """Everything about a run. Inside one unit, so that its parts agree."""
-    entries, left_out = _read_entries(run)
-    calls = list(run.tool_calls.order_by("created_at", "position", "pk"))
+def read_timeline(run: Run, until: int | None = None) -> Timeline:
+    """A page of what a run was, up to an event; without one the newest. In one unit."""
+    newest = run.event_batches.order_by("-first_seq").values_list("last_seq", flat=True).first()
+    end = max(run.last_seq, newest or 0)
+    last = end if until is None else max(min(until, end), run.first_seq)
+    entries = _read_entries(run, max(run.first_seq - 1, last - MOST_EVENTS), last)
+    left_out = bool(entries) and entries[0].seq > run.first_seq
+    later = last < end
+    whole = not left_out and not later
+    items = _weave(run, entries, whole=whole)
+    of_time = _within(entries, after=left_out, before=later)
+    items += [item for item in (*_model_calls(run), *_summaries(run)) if of_time(item)]
+    items.sort(key=lambda item: item["at"])
+    cut = len(items) > MOST_ITEMS
+    items = items[-MOST_ITEMS:]
+    for number, item in enumerate(items):
+        item.setdefault("anchor", f"event-{item['seq']}" if "seq" in item else f"at-{number}")
+    seqs = [item["seq"] for item in items if "seq" in item]
+    earlier = min(seqs) - 1 if seqs and (cut or left_out) else None
+    shown = {item["anchor"] for item in items}
+    others = [] if whole and not cut else [i for i in _trouble(run) if i["anchor"] not in shown]
+    causes = list(_find_causes(run, items, sorted([*others, *items], key=lambda i: i["at"])))
+    for cause in causes:
+        cause["here"] = cause["anchor"] in shown or not cause["anchor"]
+    began = items[0]["at"] if items and earlier is None else to_ms(run.created_at)
+    reached = entries[-1].seq if entries else run.last_seq
+    return Timeline(items, causes, reached, began, earlier, later)
+
+
+def find_event(run: Run, at: int) -> int | None:
+    """The number of an event soon after a moment (ms): that a page with it on ends with."""
+    starts = list(run.event_batches.order_by("first_seq").values_list("first_seq", flat=True))
+    place = bisect_right(starts, at, key=lambda seq: log.read(run.session_id, seq - 1, 1)[0].at)
+    return starts[place] + MOST_ITEMS // 2 if place < len(starts) else None
+
+
+def _read_entries(run: Run, after: int, last: int) -> list[Entry]:
+    """A part of the log."""
+    entries: list[Entry] = []
+    while run.first_seq and after < last and (read := log.read(run.session_id, after)):
+        entries += read
+        after = read[-1].seq
+    return [entry for entry in entries if entry.seq <= last]
+
+
+def _weave(run: Run, entries: list[Entry], *, whole: bool) -> list[Item]:
+    """The items of these events; of a whole run also calls that no event tells of."""
+    calls = run.tool_calls.order_by("created_at", "position", "pk")
+    subagents = Subagent.objects.filter(run_id=run.pk)
+    if not whole:
+        ids = [entry.event.id for entry in entries if isinstance(entry.event, e.ToolStarted)]
+        calls = calls.filter(Q(pk__in=ids) | Q(subagent__call_id__in=ids))
+        subagents = subagents.filter(call_id__in=ids)
     asked = Interaction.objects.filter(run_id=run.pk).order_by("created_at", "pk")
     weaver = _Weaver(
         {call.pk: call for call in calls},
         {row.pk: row for row in asked},
-        {row.call_id: row for row in Subagent.objects.filter(run_id=run.pk)},
+        {row.call_id: row for row in subagents},
     )
     said = Message.objects.filter(run_id=run.pk, role="user").order_by("position")
-    words = {row.pk: _text(row.parts) for row in said}
-    items = [*weaver.weave(entries, words), *_model_calls(run), *_summaries(run)]
-    items.sort(key=lambda item: item["at"])
-    for number, item in enumerate(items):
-        item.setdefault("anchor", f"at-{number}")
-    last = entries[-1].seq if entries else run.last_seq
-    return Timeline(items, list(_find_causes(run, items)), last, left_out)
+    return weaver.weave(entries, {row.pk: _text(row.parts) for row in said})
 
 
-def _read_entries(run: Run) -> tuple[list[Entry], int]:
-    """The run's own part of the log; its end when it is too long to be read whole."""
-    if not run.first_seq:
-        return [], 0
-    after = run.first_seq - 1
-    newest = run.event_batches.order_by("-first_seq").values_list("last_seq", flat=True).first()
-    last = max(run.last_seq, newest or 0)
-    left_out = max(0, last - after - MOST_EVENTS)
-    after += left_out
-    entries: list[Entry] = []
-    while after < last and (read := log.read(run.session_id, after)):
-        entries += read
-        after = read[-1].seq
-    return [entry for entry in entries if entry.seq <= last], left_out
+def _within(entries: list[Entry], *, after: bool, before: bool) -> Callable[[Item], bool]:
+    """Whether something without a number belongs to a page, which may be the first or last."""
+    first = entries[0].at if entries and after else None
+    last = entries[-1].at if entries and before else None
+    return lambda item: (
+        (first is None or item["at"] >= first) and (last is None or item["at"] < last)
+    )
+
+
+TOLD = (b'"e":"run_resumed"', b'"e":"provider_switched"')
+
+
+def _trouble(run: Run) -> list[Item]:
+    """Items of all of a run that say what went wrong, found by their rows."""
+    model_calls = ModelCall.objects.filter(run_id=run.pk).exclude(error="")
+    items = [_model_item(call) for call in model_calls.order_by("created_at", "pk")[:MOST_TROUBLE]]
+    calls = run.tool_calls.filter(subagent=None, status__in=FAILED).order_by("created_at", "pk")
+    for call in calls[:MOST_TROUBLE]:
+        at = to_ms(call.created_at)
+        items.append({"kind": "call", "at": at, "row": call, "name": call.name, "anchor": call.pk})
+    for row in Interaction.objects.filter(run_id=run.pk, status="open")[:MOST_TROUBLE]:
+        at = to_ms(row.created_at)
+        items.append({"kind": "question", "at": at, "row": row, "anchor": row.pk})
+    told = Q()
+    for words in TOLD:
+        place = Func(
+            "entries", Value(words), function="pg_catalog.position", output_field=IntegerField()
+        )
+        told |= Q(GreaterThan(place, 0))
+    found = run.event_batches.filter(told).order_by("first_seq")
+    for seq in found.values_list("first_seq", flat=True)[:MOST_TROUBLE]:
+        lines = _Weaver({}, {}, {}).weave(log.read(run.session_id, seq - 1, 1), {})
+        items += [
+            {**line, "anchor": f"event-{line['seq']}"}
+            for line in lines
+            if line.get("of") in ("attempt", "fallback")
+        ]
+    return items
 
 
 class _Weaver:
@@ -210,14 +289,17 @@ class _Weaver:
 
 
 def _model_calls(run: Run) -> list[Item]:
-    items = []
-    for call in ModelCall.objects.filter(run_id=run.pk).order_by("created_at", "pk"):
-        # The row is written when the answer is whole: it began so much earlier.
-        began = to_ms(call.created_at) - (call.total_ms or 0) - COMMIT_MS
-        items.append({"kind": "model", "at": began, "row": call, "anchor": f"model-{call.pk}"})
-    return items
+    calls = ModelCall.objects.filter(run_id=run.pk).order_by("created_at", "pk")
+    return [_model_item(call) for call in calls]
 
 
+def _model_item(call: ModelCall) -> Item:
+    # The row is written when the answer is whole: it began so much earlier.
+    began = to_ms(call.created_at) - (call.total_ms or 0) - COMMIT_MS
+    return {"kind": "model", "at": began, "row": call, "anchor": f"model-{call.pk}"}
+
+
+FAILED = ("error", "denied", "interrupted")
 COMMIT_MS = 50
 """Between the end of an answer and its metering row: the journal's flush time and the commit."""
 
@@ -237,13 +319,13 @@ ENDS = {
 }
 
 
-def _find_causes(run: Run, items: list[Item]) -> Iterable[Item]:
-    """What an operator should look at first."""
+def _find_causes(run: Run, shown: list[Item], items: list[Item]) -> Iterable[Item]:
+    """What an operator should look at first, of the items shown and of those elsewhere."""
     if run.error:
-        failed = [item for item in items if item.get("level") == "error"] or items
+        failed = [item for item in shown if item.get("level") == "error"] or shown
         yield {"text": run.error["message"], "anchor": failed[-1]["anchor"] if failed else ""}
     elif run.reason in ENDS:
-        yield {"text": ENDS[run.reason], "anchor": items[-1]["anchor"] if items else ""}
+        yield {"text": ENDS[run.reason], "anchor": shown[-1]["anchor"] if shown else ""}
     if run.cancel_requested_at and run.status != Run.Status.DONE:
         yield {"text": "It was asked to stop, and has not stopped yet.", "anchor": ""}
     found: dict[str, list[Item]] = defaultdict(list)
@@ -251,7 +333,7 @@ def _find_causes(run: Run, items: list[Item]) -> Iterable[Item]:
         row: Any = item.get("row")
         if item["kind"] == "model" and row.error:
             text = f"{row.provider}/{row.model} failed: {row.error}"
-        elif item["kind"] == "call" and row and row.status in ("error", "denied", "interrupted"):
+        elif item["kind"] == "call" and row and row.status in FAILED:
             text = f"{item['name']} ended with {row.get_status_display().lower()}"
         elif item["kind"] == "question" and row and row.status == "open":
             text = "It waits for a person."
@@ -262,7 +344,7 @@ def _find_causes(run: Run, items: list[Item]) -> Iterable[Item]:
         found[text].append(item)
     for text, same in found.items():
         times = f" ({len(same)} times)" if len(same) > 1 else ""
-        yield {"text": text + times, "anchor": same[0]["anchor"]}
+        yield {"text": text + times, "anchor": same[0]["anchor"], "at": same[0]["at"]}
 
 
 def _text(parts: list[dict[str, Any]]) -> str:

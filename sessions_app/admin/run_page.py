@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.contrib.admin.utils import quote
@@ -10,8 +11,9 @@ from django.urls import reverse
 
 from sessions_app.admin.formats import show_money, show_ms, show_time, to_text
 from sessions_app.models import ModelCall, Run, Session
-from sessions_app.timeline import Item, Timeline, read_timeline, to_moment
+from sessions_app.timeline import Item, Timeline, find_event, read_timeline, to_moment
 
+NUMBER = re.compile(r"[0-9]{1,15}")
 SHOWN_CHARS = 20_000
 """Of one text on the page; the export has all of it."""
 STATES = {"ok": "", "error": "error", "denied": "error", "interrupted": "warning"}
@@ -19,13 +21,13 @@ STATES = {"ok": "", "error": "error", "denied": "error", "interrupted": "warning
 
 def describe_run(run: Run, request: HttpRequest) -> dict[str, Any]:
     """What the template needs."""
-    timeline = read_timeline(run)
-    began = timeline.items[0]["at"] if timeline.items else 0
+    timeline = read_timeline(run, _read_end(run, request))
     live = run.status != Run.Status.DONE
     return {
-        "timeline": [_prepare(item, began) for item in timeline.items],
+        "timeline": [_prepare(item, timeline.began) for item in timeline.items],
         "causes": timeline.causes,
-        "left_out": timeline.left_out,
+        "earlier": timeline.earlier,
+        "later": timeline.later,
         "live": live,
         "follow": _follow(run, timeline) if live else "",
         "may_act": request.user.has_perm("sessions_app.change_run"),
@@ -33,6 +35,15 @@ def describe_run(run: Run, request: HttpRequest) -> dict[str, Any]:
         "replay_of": run.request.get("replay", {}).get("run") if run.request else None,
         "buttons": _buttons(run),
     }
+
+
+def _read_end(run: Run, request: HttpRequest) -> int | None:
+    """The event that the page ends with: named itself (`until`), or by a moment near it (`at`)."""
+    for name in ("until", "at"):
+        number = request.GET.get(name, "")
+        if NUMBER.fullmatch(number):
+            return int(number) if name == "until" else find_event(run, int(number))
+    return None
 
 
 def _follow(run: Run, timeline: Timeline) -> str:
