@@ -22,9 +22,9 @@ from sessions_app import log
 from sessions_app.models import Interaction, Message, ModelCall, Run, Subagent, ToolCall
 from sessions_app.projection import to_ms
 
-MOST_EVENTS = 2_000
+MOST_EVENTS = 1_000
 """Of a run's log that are read for one page."""
-MOST_ITEMS = 250
+MOST_ITEMS = 100
 """That a page shows of them."""
 MOST_TROUBLE = 200
 """Of one kind, that is looked for in the parts of a run that a page does not show."""

@@ -12,7 +12,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, Q, QuerySet
 from django.http import (
     Http404,
     HttpRequest,
@@ -23,15 +23,13 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
-from unfold.admin import ModelAdmin  # type: ignore[import-untyped]  # it has no types
-from unfold.paginator import (  # type: ignore[import-untyped]  # it has no types
-    InfinitePaginator,
-)
 
 from agentsite.operations import eval_rows
 from agentsite.operations.eval_pages import describe_result, describe_run, dollars, milliseconds
 from agentsite.operations.models import EvalResult, EvalRun
 from agentsite.rows.audited import Audited
+from agentsite.rows.filters import NameFilter
+from agentsite.rows.keyset import KeysetAdmin
 
 RUN_COLOURS = {
     "passed": "success",
@@ -51,14 +49,12 @@ RESULT_COLOURS = {
 }
 
 
-class Looked(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class Looked(Audited, KeysetAdmin):  # type: ignore[misc]  # unfold has no types
     """Rows that nobody edits; a page of each is a template of its own."""
 
     page_template = ""
-    show_full_result_count = False
-    paginator = InfinitePaginator
+    keyset = "created_at"
     ordering = ("-created_at", "-id")
-    sortable_by = ()
 
     class Media:
         css = {"all": ("sessions_app/admin.css",)}
@@ -101,13 +97,28 @@ class Looked(Audited, ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return row
 
 
+class StatusFilter(admin.SimpleListFilter):
+    """How they stand."""
+
+    title, parameter_name = "status", "status__exact"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Those of the table."""
+        return list(model_admin.model.Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows that stand so."""
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
 @admin.register(EvalRun)
 class EvalRunAdmin(Looked):
     """Some evals of an agent on some models."""
 
     page_template = "admin/operations/evalrun.html"
     list_display = ("began", "agent", "outcome", "score", "on", "cost", "asked_by")
-    list_filter = ("status", "agent")
+    list_filter = (StatusFilter, NameFilter)
 
     def get_urls(self) -> list[URLPattern]:
         """The way to stop one, before the admin's own."""
@@ -172,13 +183,19 @@ class EvalResultAdmin(Looked):
     page_template = "admin/operations/evalresult.html"
     list_display = ("began", "name", "model", "mark", "latency", "cost", "turns", "agent")
     list_display_links = ("began", "name")
-    list_filter = ("status", "agent")
+    list_filter = (StatusFilter, NameFilter)
     list_select_related = ("eval_run",)
-    search_fields = ("name__exact", "model__exact", "run_id__exact")
+    search_fields = ("name", "model", "run_id")
     search_help_text = "The whole name of an eval, provider/model, or the id of a run"
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def search(
+        self, request: HttpRequest, rows: QuerySet[EvalResult], term: str
+    ) -> QuerySet[EvalResult]:
+        """Whole words."""
+        return rows.filter(Q(name=term) | Q(model=term) | Q(run_id=term))
 
     def describe(self, row: EvalResult) -> dict[str, Any]:
         """Assertions, answer and calls."""

@@ -25,7 +25,7 @@ def names_of(page: Any) -> set[str]:
         elif isinstance(given, tuple):
             found.add(given[0])
         else:
-            found.add(given.parameter_name)
+            found.add(given.parameter_name.removesuffix("__exact"))
     return found
 
 

@@ -27,7 +27,7 @@ FAILED_AT, RESUMED_AT = 700, 900
 
 @pytest.fixture
 def run() -> Run:
-    """Of 4,500 events, a second apart: text, a notice in every tenth, faults near its begin."""
+    """Of 2,500 events, a second apart: text, a notice in every tenth, faults near its begin."""
     made = make_run(make_session(), "running")
     began = timezone.now() - dt.timedelta(seconds=EVENTS)
     Run.objects.filter(pk=made.pk).update(first_seq=1001, created_at=began, last_seq=1000 + EVENTS)
@@ -96,7 +96,7 @@ def test_the_page_leads_to_its_parts(run: Run) -> None:
     staff.force_login(User.objects.create_superuser("ada"))
     address = reverse("admin:sessions_app_run_change", args=[quote(run.pk)])
     text = staff.get(address).content.decode()
-    assert "Notice 4500." in text
+    assert f"Notice {EVENTS}." in text
     assert "Notice 10." not in text
     (failed,) = re.findall(r'href="(\?at=\d+#tc_\w+)"', text)
     query, _, anchor = failed.partition("#")
