@@ -98,18 +98,20 @@ SELECT {AUTOMATION}, {SCOPE}, 'sender-' || n, '{{}}', '', CASE WHEN n % 50 = 0 T
 """
 AUTOMATION_RUNS = f"""
 INSERT INTO automations_app_automationrun (id, automation_id, scope_id, cause, requested_by, tries,
-    status, session_id, run_id, output, summary, error, last_tool_call, created_at, started_at,
-    ended_at)
+    status, session_id, run_id, output, summary, error, last_tool_call, request_key, request_hash,
+    created_at, started_at, ended_at)
 SELECT 'arun_' || n, {AUTOMATION}, {SCOPE}, 'cron', '', 1,
     CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'success' END,
     'sess_' || left(md5('session' || n), 26), 'run_' || left(md5('run' || n * 4), 26), 'Done.', '',
-    '', '', {AT}, {AT}, {AT}
+    '', '', '', '', {AT}, {AT}, {AT}
 {SOME}
 """
 DELIVERIES = f"""
-INSERT INTO automations_app_delivery (id, automation_run_id, scope_id, kind, target_index,
-    target_type, target, payload, status, attempts, problem, created_at, ended_at)
-SELECT 'del_' || n, 'arun_' || n, {SCOPE}, 'result', 0, 'webhook', '{{}}', '{{}}',
+INSERT INTO automations_app_delivery (id, automation_id, automation_run_id, scope_id, kind,
+    target_index, target_mark, target_type, target, payload, status, attempts, problem, created_at,
+    ended_at)
+SELECT 'del_' || n, {AUTOMATION}, 'arun_' || n, {SCOPE}, 'result', 0, '', 'webhook', '{{}}',
+    '{{}}',
     CASE WHEN n % 500 = 0 THEN 'dead' ELSE 'delivered' END, 1, '', {AT}, {AT}
 {SOME}
 """
