@@ -205,8 +205,9 @@ def furnish(world: World, server: Server) -> None:
 
 REPORT = """
 INSERT INTO automations_app_automationrun (id, automation_id, scope_id, cause, requested_by, tries,
-    status, session_id, run_id, output, summary, error, last_tool_call)
-SELECT %s, id, %s, 'manual', '', 1, 'failed', '', '', %s, %s, %s, '' FROM automations_app_automation
+    status, session_id, run_id, output, summary, error, last_tool_call, request_key, request_hash)
+SELECT %s, id, %s, 'manual', '', 1, 'failed', '', '', %s, %s, %s, '', '', ''
+FROM automations_app_automation
 WHERE agent = %s AND name = 'island' RETURNING id
 """
 """A run of an automation in a tenant's scope."""
