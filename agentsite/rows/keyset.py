@@ -248,7 +248,7 @@ class KeysetAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     list_filter_sheet = True
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
-    sortable_by = ()
+    sortable_by: ClassVar[Any] = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         """Turned by place."""

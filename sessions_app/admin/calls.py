@@ -99,7 +99,6 @@ class ModelCallAdmin(BigTable):
     search_fields = ("session_id", "run_id", "model", "scope_id")
     search_help_text = "The id of a session or a run, a model, or a scope"
     ordering = ("-created_at", "-id")
-    sortable_by = ()
     fieldsets = (
         (None, {"fields": (
             ("at", "purpose"), ("model_name", "cost"), ("agent", "scope"),

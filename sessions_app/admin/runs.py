@@ -66,7 +66,6 @@ class RunAdmin(RunActions, BigTable):
     search_fields = ("id", "session_id")
     search_help_text = "An id, words said, or a scope (2026-05-06 14:30)"
     ordering = ("-created_at", "-id")
-    sortable_by = ()
     change_form_outer_before_template = "admin/sessions_app/run_head.html"
     change_form_outer_after_template = "admin/sessions_app/run.html"
     fieldsets = (

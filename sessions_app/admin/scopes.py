@@ -53,7 +53,6 @@ class ScopeAdmin(Audited, KeysetAdmin, LookOnly):  # type: ignore[misc]  # unfol
     search_fields = ("scope_id", "label")
     search_help_text = "A whole scope_id, the beginning of a scope_id, or a part of a label"
     ordering = ("-last_seen_at", "-id")
-    sortable_by = ()
     actions = ("block", "unblock", "budget", "compare", "export", "erase")
     told = ("label", "blocked_at")
     fields = (

@@ -65,7 +65,6 @@ class SessionAdmin(BigTable):
     search_fields = ("id", "scope_id", "title")
     search_help_text = "An id, a scope, words of a title or said"
     ordering = ("-updated_at", "-id")
-    sortable_by = ()
     change_form_outer_after_template = "admin/sessions_app/session.html"
     fieldsets = (
         (None, {"fields": (
