@@ -201,7 +201,7 @@ class Stream:
     @property
     def reason(self) -> str:
         """Of a stream that has come to its end."""
-        return str(self.frames[-1].data["reason"])
+        return str(self.all("done")[-1].data["reason"])  # a title may come behind it
 
 
 class Client:

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
+from agentsite.engine.events import TitleChanged
 from agentsite.host.recovery import UNKNOWN
 from agentsite.host.session_views import MAX_EVENTS
 from tests.folding import assert_folds
@@ -253,7 +254,11 @@ async def test_operators_are_told_of_a_run_that_repeats_itself(client: Client, l
 @requirement("http.state")
 async def test_a_state_that_is_cut_says_where_to_go_on(client: Client, lab: Lab) -> None:
     session_id = (await client.talk("Hello")).session_id
-    await client.ask("PATCH", f"/sessions/{session_id}", {"title": "One"})
+
+    async def titled() -> bool:  # the last that comes by itself
+        return any(isinstance(each.event, TitleChanged) for each in lab.entries(session_id))
+
+    await eventually(titled)
     last = lab.entries(session_id)[-1].seq
     newest = last + MAX_EVENTS + 200
     lab.change(
