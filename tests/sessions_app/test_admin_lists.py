@@ -254,7 +254,7 @@ def test_words_of_a_time_are_looked_for_in_that_time(staff: Client) -> None:
         cursor.execute(
             "INSERT INTO sessions_app_message (id, session_id, run_id, attempt, scope_id, position,"
             " role, parts, aside, partial, created_at) SELECT 'msg_many' || n, m.session_id,"
-            " m.run_id, 1, '', 1000 + n, 'user', m.parts, '', false, now()"
+            " m.run_id, 1, '', 1000000 + n, 'user', m.parts, '', false, now()"
             " FROM sessions_app_message m, generate_series(1, 1100) n WHERE m.run_id = %s"
             " AND m.role = 'user'",
             [newer.pk],
