@@ -327,9 +327,10 @@ def test_a_stored_webhook_that_nobody_started_is_started(hooks: Hooks, server: S
         " SELECT id, '', 'msg_left', '{}', '{}' FROM automations_app_automation WHERE name = %s"
         " RETURNING id, automation_id) INSERT INTO automations_app_automationrun"
         " (id, automation_id, scope_id, cause, inbound_id, requested_by, event, tries, status,"
-        "  claimed_until, session_id, run_id, output, summary, error, last_tool_call)"
+        "  claimed_until, session_id, run_id, output, summary, error, last_tool_call, request_key,"
+        "  request_hash)"
         " SELECT 'arun_left', automation_id, '', 'webhook', id, '', '{}', 1, 'queued',"
-        "  now() - interval '1 second', '', '', '', '', '', '' FROM i",
+        "  now() - interval '1 second', '', '', '', '', '', '', '', '' FROM i",
         name,
     )
     wait_for(lambda: hooks.runs(name, "status") == [("success",)], 30)
