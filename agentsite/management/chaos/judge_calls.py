@@ -14,6 +14,8 @@ from agentsite.management.chaos.web import Kill
 
 SLACK = 1.5
 """Seconds between a signal and what its victim still did, as the database saw it."""
+NEAR = 12
+"""Kills that are told with a fault."""
 HARMLESS = frozenset({"denied", "expired"})
 
 
@@ -55,7 +57,11 @@ def _is_explained(call: CallRow, steps: list[Step], kills: list[Kill], found: Fi
             hit = kill.kind == "postgres" or kill.victim == intent.app
             if hit and kill.began <= outcome.at and kill.ended >= intent.at - SLACK:
                 return True
-    found.fault("unexplained unknowns", f"{call}: {steps}")
+    told = " ".join(f"{step.status}@{step.at:.2f} by {step.app}" for step in steps)
+    lives = {step.app for step in steps}
+    about = [kill for kill in kills if kill.kind == "postgres" or kill.victim in lives]
+    shown = " ".join(f"{k.kind} {k.victim}@{k.began:.2f}-{k.ended:.2f}" for k in about[-NEAR:])
+    found.fault("unexplained unknowns", f"{call.name} {call.id} of {call.run_id}: {told}; {shown}")
     return False
 
 
