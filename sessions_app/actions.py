@@ -147,6 +147,18 @@ def _init(new: NewRun) -> Init:
 
 
 def _enter_session(new: NewRun, moment: dt.datetime) -> tuple[int, Usage]:
+    session = Session.objects.filter(pk=new.session_id, agent=new.agent, scope_id=new.scope_id)
+    for _ in range(2):  # the run that was in the way may have ended meanwhile
+        row = _enter_idle(new, moment)
+        if row is not None:
+            return int(row[0]) - log.BLOCK, Usage(*row[1:])
+        if not session.exclude(status=Session.Status.EXPIRED).exists():
+            raise SessionNotFound(new.session_id)
+    raise SessionBusy(new.session_id)
+
+
+def _enter_idle(new: NewRun, moment: dt.datetime) -> tuple[int, ...] | None:
+    """Make the session running and reserve numbers; None when it is unknown or not idle."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE sessions_app_session SET status = 'running', updated_at = %s,"
@@ -161,12 +173,7 @@ def _enter_session(new: NewRun, moment: dt.datetime) -> tuple[int, Usage]:
             " reasoning",
             [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id, new.session_id],
         )
-        row = cursor.fetchone()
-    if row is None:
-        if Run.objects.live().filter(session_id=new.session_id, scope_id=new.scope_id).exists():
-            raise SessionBusy(new.session_id)
-        raise SessionNotFound(new.session_id)
-    return int(row[0]) - log.BLOCK, Usage(*row[1:])
+        return cursor.fetchone()
 
 
 def bind_key(new: NewRun) -> None:
