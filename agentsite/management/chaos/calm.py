@@ -18,6 +18,8 @@ AT_ONCE = 8
 QUIET_SECONDS = 2.0
 CATCH_UP_SECONDS = 60.0
 UNENDED = "SELECT id, status FROM sessions_app_run WHERE status <> 'done'"
+PROBE = """Are you there? @@fake {"text": "Yes."}@@"""
+"""With an answer of its own: the model may read what was said before and has no answer as one."""
 NEWEST = "SELECT session_id, max(last_seq) FROM sessions_app_eventbatch GROUP BY session_id"
 
 
@@ -72,7 +74,7 @@ def _select(world: World, query: str) -> list[tuple[Any, ...]]:
 
 async def _probe(world: World, rng: random.Random, session_id: str) -> str:
     """Say something harmless; what is wrong with the answer."""
-    body = {"message": "Are you there?", "sessionId": session_id}
+    body = {"message": PROBE, "sessionId": session_id}
     key = f"probe-{session_id}"
     status, said = await Asking(world, rng).request("POST", "/chat/sync", body, key)
     if status == 200 and said.get("reason") == "model_stop":
