@@ -1,6 +1,6 @@
 """The heartbeat of a process: its leases are renewed, and what nobody holds is taken over.
 
-Law: renewing comes first, and nothing that is done for others may delay the next time. A process
+Law: renewing waits for nothing that is done for others: the two are loops of their own. A process
 that is full leaves orphans to others for one beat; then it takes them all the same.
 """
 
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,15 @@ class Heartbeat:
         self._taken: deque[str] = deque()
         """Runs that are ours by their rows and that are to be loaded."""
 
-    async def beat_for_ever(self) -> None:
-        """Beat in regular pauses, and at once while there is more to take over."""
+    async def renew_for_ever(self) -> None:
+        """Renew in regular pauses, and soon again where the database was away."""
+        await self._repeat(self.renew)
+
+    async def take_over_for_ever(self) -> None:
+        """Look for what nobody holds in the same pauses, and at once while there is more of it."""
+        await self._repeat(self.take_over)
+
+    async def _repeat(self, beat: Callable[[], Awaitable[bool]]) -> None:
         act_for_all("leases of every scope")
         usual = pause = float(settings.RUN_HEARTBEAT_SECONDS)
         while True:
@@ -50,7 +58,7 @@ class Heartbeat:
             metrics.LOOP_LAG.set(max(0.0, time.monotonic() - meant))
             pause = usual
             try:
-                if await self.beat():
+                if await beat():
                     pause = 0.0
             except DatabaseError as error:
                 self._trust.lose()
@@ -60,10 +68,10 @@ class Heartbeat:
                 # Whatever it is: without the next beat all runs of this process are lost.
                 logger.exception("the heartbeat failed")
 
-    async def beat(self) -> bool:
-        """One heartbeat; whether there is more to take over."""
+    async def renew(self) -> bool:
+        """Renew all leases of this process; False, as that is done for a while."""
         live = self._runs.live
-        mine = list(live)
+        mine = [*live, *self._taken]
         if mine:
             renew = partial(leases.renew_leases, self._runs.owner, mine, settings.RUN_LEASE_SECONDS)
             kept = {held.run_id: held for held in await self._journal.alone(renew)}
@@ -77,13 +85,15 @@ class Heartbeat:
                 elif held.stop:
                     run.interrupt(rollback=held.rollback)
             await self._runs.take_signals()
-        return self._runs.accepting and await self.take_over()
+        return False
 
     async def take_over(self) -> bool:
         """Claim and resume runs whose process is gone; start queues and close old questions.
 
         Returns whether there is more of it.
         """
+        if not self._runs.accepting:
+            return False
         await self._load_taken()
         lease, spared = settings.RUN_LEASE_SECONDS, list(self._runs.live)
         found, more = await unit(due.look, lease, spared), False

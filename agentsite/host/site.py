@@ -92,7 +92,8 @@ class Site:
         self.journal.start()
         self._tasks = [
             asyncio.create_task(self.listener.listen_for_ever(), name="listener"),
-            asyncio.create_task(self.heartbeat.beat_for_ever(), name="heartbeat"),
+            asyncio.create_task(self.heartbeat.renew_for_ever(), name="heartbeat"),
+            asyncio.create_task(self.heartbeat.take_over_for_ever(), name="takeover"),
             asyncio.create_task(self._tick(), name="keepalive"),
             asyncio.create_task(self.bus.feed_for_ever(), name="event bus"),
             asyncio.create_task(self.manifest_news.watch_for_ever(), name="manifests"),
