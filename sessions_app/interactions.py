@@ -281,8 +281,10 @@ def bindings_of(run_id: str, call_ids: tuple[str, ...]) -> dict[str, str]:
     return {row.call_id: row.binding for row in rows}
 
 
-def find_by_call(session_id: str, scope_id: str, call_id: str) -> str | None:
-    """The interaction of a call; None leaves the choice to `give_answer`."""
-    rows = Interaction.objects.filter(session_id=session_id, scope_id=scope_id)
-    row = rows.filter(call_id=call_id).order_by("-created_at").first() if call_id else None
-    return None if row is None else str(row.pk)
+def find_by_call(session_id: str, scope_id: str, call_id: str) -> str:
+    """Id of the newest question of a call. Raises `InteractionNotFound`."""
+    rows = Interaction.objects.filter(session_id=session_id, scope_id=scope_id, call_id=call_id)
+    row = rows.order_by("-created_at").first()
+    if row is None:
+        raise InteractionNotFound(call_id)
+    return str(row.pk)

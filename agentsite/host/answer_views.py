@@ -108,12 +108,23 @@ def _read_decision(body: AnswerBody) -> bool | None:
 
 
 async def answer_interaction(
-    session_id: str, scope_id: str, interaction_id: str | None, answer: Answer
+    session_id: str,
+    scope_id: str,
+    interaction_id: str | None,
+    answer: Answer,
+    *,
+    call_id: str | None = None,
 ) -> str:
-    """Store an answer and let its run go on, here if nobody has it. Raises `Refusal`."""
+    """Store an answer and let its run go on, here if nobody has it; the run's id.
+
+    The question may be named by its call instead; the only open one is meant when neither is
+    given. Raises `Refusal`.
+    """
     if await unit(lookups.session_status, session_id, scope_id) is None:
         raise session_not_found()
     try:
+        if call_id is not None:
+            interaction_id = await unit(interactions.find_by_call, session_id, scope_id, call_id)
         run_id = await unit(interactions.give_answer, session_id, scope_id, interaction_id, answer)
     except interactions.REFUSED as error:
         raise refuse_answer(error) from error
@@ -149,8 +160,12 @@ async def widget_actions(request: HttpRequest) -> HttpResponseBase:
         return JsonResponse(
             {"ok": True, "sessionId": session_id, "runId": run_id, "status": "running"}
         )
-    row = await unit(
-        interactions.find_by_call, body.sessionId, caller.scope_id, body.preview_id or ""
+    # What a model has drawn may name anything: only a widget that names nothing leaves the choice.
+    run_id = await answer_interaction(
+        body.sessionId,
+        caller.scope_id,
+        None,
+        Answer(body.approved),
+        call_id=body.preview_id,
     )
-    run_id = await answer_interaction(body.sessionId, caller.scope_id, row, Answer(body.approved))
     return JsonResponse({"ok": True, "runId": run_id, "status": "running"})

@@ -117,6 +117,9 @@ async def test_every_spelling_of_an_answer_counts(client: Client, way: str) -> N
 async def test_a_widget_answers_by_the_call_it_shows(client: Client) -> None:
     session_id, asked = await park(client)
     body = {"sessionId": session_id, "action": "approved", "preview_id": asked[0]["callId"]}
+    drawn = await client.post("/widget-actions", {**body, "preview_id": "p1"})
+    assert (drawn.status, drawn.code) == (404, "interaction_not_found")
+    assert (await client.detail(session_id))["pendingInteractions"] == asked
     reply = await client.post("/widget-actions", body)
     assert reply.status == 200, reply.raw
     assert (await finish(client, session_id)).events.count("approved") == 1
