@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from django.db import connection, transaction
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from agentsite.bus.catalogue import SessionUpdated
 from agentsite.engine.events import CredentialSaved, Entry, TitleChanged
@@ -103,7 +103,7 @@ def request_interrupt(
     """Ask for the end of the session's live run, unless it is `spared`; returns its id.
 
     Written first, so that whoever holds or takes the run stops it. A parked run is made
-    claimable for that.
+    claimable for that. The first stop's time stays; a rollback may be asked for after it.
     """
     with transaction.atomic():
         run = (
@@ -115,8 +115,9 @@ def request_interrupt(
         if run is None or run.pk == spared:
             return None
         lock_run(run.pk)
-        Run.objects.filter(pk=run.pk, cancel_requested_at=None).update(
-            cancel_requested_at=Now(), rollback_requested=rollback
+        wish = {"rollback_requested": True} if rollback else {}
+        Run.objects.filter(pk=run.pk).update(
+            cancel_requested_at=Coalesce("cancel_requested_at", Now()), **wish
         )
         wake_run(run.pk)
         send_signal(run, Signal.Kind.ROLLBACK if rollback else Signal.Kind.INTERRUPT, {})

@@ -22,10 +22,10 @@ class LiveRun:
         """Connections whose credentials were saved when its log was being closed."""
 
     def interrupt(self, *, rollback: bool) -> None:
-        """Stop it in an orderly way; asking again changes nothing."""
+        """Stop it in an orderly way; who asks again can still ask for a rollback, no more."""
+        self.driver.rolled_back = self.driver.rolled_back or rollback
         if not self.stopped.is_set():
             self.stopped.set()
-            self.driver.rolled_back = self.driver.rolled_back or rollback
             self.driver.post(steps.Cancelled("user_abort"))
 
     def hand_over(self) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
+from typing import Any, cast
 
+from agentsite.engine import steps
 from agentsite.engine.limits import loop_sentence
+from agentsite.host.driver import Driver
+from agentsite.host.liverun import LiveRun
 from tests.gates import Gates
 from tests.lab import MAIN, Lab, call, plan
 from tests.requirements import requirement
@@ -247,3 +252,14 @@ async def test_what_outlives_its_run_is_told_with_the_next_message_once(
     assert [count(w) for w in ("before-it-came", "after-it-came", "once-only")] == [0, 1, 1]
     [(told_by,)] = lab.query("SELECT told_by_id FROM sessions_app_lateresult")
     assert told_by == told["runId"]
+
+
+@requirement("runs.busy-rollback")
+def test_a_rollback_is_heard_behind_a_stop_that_is_not_yet_obeyed() -> None:
+    posted: list[Any] = []
+    driver = SimpleNamespace(rolled_back=False, post=posted.append)
+    run = LiveRun(cast(Driver, driver))
+    for rollback in (False, True, False):
+        run.interrupt(rollback=rollback)
+    assert driver.rolled_back
+    assert posted == [steps.Cancelled("user_abort")]

@@ -69,6 +69,19 @@ def test_who_has_lost_a_run_takes_no_word_of_it_and_the_owner_hears_of_a_stop_ag
     assert leases.renew_leases("host_new", [run.pk], 15) == [leases.Held(run.pk, True, True)]
 
 
+@requirement("runs.busy-rollback", "runs.interrupt-text")
+def test_a_rollback_may_be_asked_for_after_a_stop_and_stays_asked_for() -> None:
+    run = make_run(make_session(), status="running", owner="host_me", lease_until=timezone.now())
+    told = []
+    for rollback in (False, True, False):
+        leases.request_interrupt(run.session_id, rollback=rollback)
+        (held,) = leases.renew_leases("host_me", [run.pk], 15)
+        run.refresh_from_db()
+        told.append((held.rollback, run.cancel_requested_at))
+    assert [rollback for rollback, _ in told] == [False, True, True]
+    assert len({at for _, at in told}) == 1
+
+
 @requirement("http.fold")
 def test_a_credential_told_to_a_run_that_ends_is_logged_behind_it() -> None:
     session = make_session()
