@@ -234,13 +234,17 @@ def _find_grace(here: Site, agent_id: str) -> float:
 
 def read_idempotency_key(request: HttpRequest) -> IdempotencyKey | None:
     """The header with a hash of the body. Raises `Refusal` for one that is too long."""
+    key = read_bare_key(request)
+    return key and IdempotencyKey(key, hashlib.sha256(request.body).hexdigest())
+
+
+def read_bare_key(request: HttpRequest) -> str | None:
+    """The header `Idempotency-Key`. Raises `Refusal` for one that is too long."""
     key = request.headers.get("idempotency-key")
-    if not key:
-        return None
-    if len(key) > MAX_KEY or not key.isprintable():
+    if key and (len(key) > MAX_KEY or not key.isprintable()):
         text = f"An Idempotency-Key has at most {MAX_KEY} printable characters."
         raise Refusal(400, "invalid_field", text)
-    return IdempotencyKey(key, hashlib.sha256(request.body).hexdigest())
+    return key or None
 
 
 @api("GET")

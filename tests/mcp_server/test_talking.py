@@ -97,6 +97,26 @@ async def test_what_is_refused_is_said_in_the_words_of_http(
         assert failed.structured_content["sessionId"]
 
 
+@requirement("mcp.chat", "http.idempotency")
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_call_that_is_sent_again_with_its_key_is_the_same_run(
+    server: Server, client: Client, mode: str
+) -> None:
+    key = {"Idempotency-Key": f"called twice {mode} {client.scope}"}
+    async with speak(address(server, client.scope), mode, key) as mcp:
+        first, again = [said(await mcp.call_tool("chat", {"message": "count"})) for _ in range(2)]
+        assert again["runId"] == first["runId"]
+        assert again["response"] == first["response"]
+        joined = said(await mcp.call_tool("chat", {"sessionId": first["sessionId"]}))
+        assert joined["runId"] == first["runId"]
+        other = await mcp.call_tool("chat", {"message": "plain"})
+        assert refused(other)[0] == "idempotency_key_reused"
+    assert len(client.get("/sessions")["sessions"]) == 1
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    long = client.ask("POST", "/mcp/trials", ping, headers={"Idempotency-Key": "k" * 201})
+    assert (long.status, long.code) == (400, "invalid_field")
+
+
 @requirement("mcp.one-agent")
 @pytest.mark.parametrize("mode", MODES)
 async def test_an_address_is_one_agents(server: Server, client: Client, mode: str) -> None:

@@ -39,11 +39,14 @@ TOOLS: dict[str, Work] = {
 }
 
 
-def application(caller: Caller, agent: Agent, *, stream: bool) -> App:
-    """An ASGI application for one request; it answers as a stream where the client takes one."""
+def application(caller: Caller, agent: Agent, key: str | None, *, stream: bool) -> App:
+    """An ASGI application for one request; it answers as a stream where the client takes one.
+
+    `key` is the request's `Idempotency-Key`.
+    """
     # Streams end with their runs and with the hub, within the server's grace: not at once.
     AppStatus.enable_automatic_graceful_drain = False
-    server = Desk(caller, agent).make_server()
+    server = Desk(caller, agent, key).make_server()
 
     async def serve(scope: Any, receive: Receive, send: Send) -> None:
         # Stateless: a session in a process would tie its client to that process, and outlive it.
@@ -57,9 +60,10 @@ def application(caller: Caller, agent: Agent, *, stream: bool) -> App:
 class Desk:
     """Handlers of the protocol for one caller and one agent."""
 
-    def __init__(self, caller: Caller, agent: Agent) -> None:
+    def __init__(self, caller: Caller, agent: Agent, key: str | None) -> None:
         self.caller = caller
         self.agent = agent
+        self.key = key
 
     def make_server(self) -> Server[Any]:
         """The SDK's registry of these handlers."""
@@ -90,9 +94,8 @@ class Desk:
             raise MCPError(types.INVALID_PARAMS, text)
         try:
             arguments = check_arguments(params.name, params.arguments or {})
-            return await TOOLS[params.name](
-                Talk(self.caller, self.agent, context, params), arguments
-            )
+            talk = Talk(self.caller, self.agent, context, params, self.key)
+            return await TOOLS[params.name](talk, arguments)
         except Exception as error:  # noqa: BLE001 - an edge; `explain_rest` logs it
             return refuse(error)
 

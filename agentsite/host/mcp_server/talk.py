@@ -17,6 +17,7 @@ from mcp.server.context import ServerRequestContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from agentsite.engine import events as e
+from agentsite.engine.limits import canonical_json, sha256_hex
 from agentsite.host.agents import Agent
 from agentsite.host.answer_views import answer_interaction
 from agentsite.host.bodies import parse_chat
@@ -24,6 +25,7 @@ from agentsite.host.busy import decides
 from agentsite.host.errors import Refusal, session_not_found
 from agentsite.host.identity import Caller
 from agentsite.host.interest import Answered
+from agentsite.host.lifecycle import IdempotencyKey
 from agentsite.host.mcp_server.forms import make_form, read_form
 from agentsite.host.replies import conclude, follow
 from agentsite.host.site import site
@@ -47,11 +49,13 @@ class Talk:
         agent: Agent,
         context: ServerRequestContext[Any, Any],
         params: types.CallToolRequestParams,
+        key: str | None,
     ) -> None:
         self.caller = caller
         self.agent = agent
         self._context = context
         self._params = params
+        self._key = key
         self._heard: list[e.AnyEvent] = []
         self._count = 0
 
@@ -65,8 +69,16 @@ class Talk:
         if session_id is not None:
             await self.check_session(session_id)
         body = parse_chat(msgspec.json.encode({**arguments, "agentId": self.agent.id}))
-        entrance, follower = await begin(self.caller, body, 0.0)
+        key = None if body.message is None else self._make_key(arguments)
+        entrance, follower = await begin(self.caller, body, 0.0, key=key)
         return await self._conclude(follower, replay=entrance.replay)
+
+    def _make_key(self, arguments: dict[str, Any]) -> IdempotencyKey | None:
+        """The request's key for the call itself: numbers and tokens around it differ each time."""
+        if self._key is None:
+            return None
+        said = sha256_hex("mcp", self.agent.id, self._params.name, canonical_json(arguments))
+        return IdempotencyKey(self._key, said)
 
     async def check_session(self, session_id: str) -> None:
         """Raises `Refusal` 404 unless it is a session of this caller with this agent."""

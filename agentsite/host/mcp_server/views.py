@@ -19,6 +19,7 @@ from agentsite.host.edges import api, check_origin, read_json_body
 from agentsite.host.errors import Refusal
 from agentsite.host.mcp_server.exchange import pass_on
 from agentsite.host.site import site
+from agentsite.host.views import read_bare_key
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.rows.units import unit
 
@@ -31,12 +32,12 @@ async def mcp(request: HttpRequest, agent_id: str | None = None) -> HttpResponse
     check_origin(request)
     named = choose_agent(request, agent_id)
     caller = await resolve_caller(request, agent=named)
-    body = read_json_body(request)
+    body, key = read_json_body(request), read_bare_key(request)
     agent = await unit(_find_agent, named)
     # The SDK takes seconds and tens of megabytes: only who is talked to in its protocol pays.
     desk: Any = await asyncio.to_thread(import_module, "agentsite.host.mcp_server.desk")
     accepts_stream = STREAM in request.headers.get("accept", "")
-    app = desk.application(caller, agent, stream=accepts_stream)
+    app = desk.application(caller, agent, key, stream=accepts_stream)
     return await pass_on(app, _make_scope(request, accepts_stream), body)
 
 
