@@ -84,6 +84,12 @@ def _header(name: str, description: str) -> Shape:
     return {"name": name, "in": "header", "description": description, "schema": STRING}
 
 
+IDEMPOTENCY = (
+    "The same key and body within 24 h is the same run; 410 when its session has expired since."
+)
+CALLED_TWICE = "The same key and arguments of `chat` within 24 h is the same run."
+
+
 def _chat(operation: str, summary: str, answers: Shape) -> Shape:
     return {
         "post": {
@@ -91,13 +97,13 @@ def _chat(operation: str, summary: str, answers: Shape) -> Shape:
             "tags": ["chat"],
             "summary": summary,
             "parameters": [
-                _header("Idempotency-Key", "The same key and body within 24 h is the same run."),
+                _header("Idempotency-Key", IDEMPOTENCY),
                 _header("Last-Event-ID", AFTER),
             ],
             "requestBody": _body("ChatBody"),
             "responses": {
                 "200": answers,
-                **_errors(400, 404, 409, 413, 415, 422, 429, 502, 503),
+                **_errors(400, 404, 409, 410, 413, 415, 422, 429, 502, 503),
             },
         }
     }
@@ -189,7 +195,7 @@ def _mcp_paths() -> Shape:
                 "description": "Streamable HTTP without sessions, protocols 2025-11-25 and "
                 "2026-07-28: the tools `chat`, `answer` and `stop`, and the agent's stores as "
                 "resources `store://{store}` and `store://{store}/{key}`.",
-                "parameters": [SCOPE, *parameters],
+                "parameters": [SCOPE, _header("Idempotency-Key", CALLED_TWICE), *parameters],
                 "requestBody": {"required": True, "content": message},
                 "responses": {
                     "200": {

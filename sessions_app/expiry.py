@@ -1,8 +1,8 @@
 """How sessions age and go: active, idle, expired, and what is deleted when.
 
 Law: a session with a queued, live or parked run does not age, nor does an archived
-one. Of an expired session the metadata, counts, usage and cost stay, the metering
-rows always. Work is done in small transactions, so it may be stopped at any time.
+one. Of an expired session the metadata, counts, usage and cost stay, idempotency
+keys for their time, the metering rows always. Work is done in small transactions, so it may be stopped at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from agentsite.bus.catalogue import SessionDeleted
 from sessions_app import log, news
-from sessions_app.models import EventBatch, Message, Run, Session
+from sessions_app.models import EventBatch, IdempotencyKey, Message, Run, Session
 
 STEP = 100
 """Sessions per transaction."""
@@ -80,7 +80,8 @@ def _purge_some(seconds: float) -> int:
     with transaction.atomic():
         ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:STEP])
         if ids:
-            _delete_dependents(ids, keep=frozenset((Run,)))
+            # A key's promise holds for its 24 hours, and sessions may expire sooner.
+            _delete_dependents(ids, keep=frozenset((Run, IdempotencyKey)))
             # What a run was asked and where it stood is conversation as well.
             Run.objects.filter(session_id__in=ids).update(state={}, request={})
             log.tell_end(ids)

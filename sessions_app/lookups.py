@@ -27,6 +27,8 @@ class PlaceBefore(msgspec.Struct, frozen=True):
     after: int
     steering: str = ""
     """Id of its message, while it may join another run instead."""
+    expired: bool = False
+    """Its session has expired: what was said in it is not shown any more."""
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -139,7 +141,8 @@ def place_before_run(run_id: str, scope_id: str) -> PlaceBefore | None:
     if run is None:
         return None
     if run.first_seq:
-        return PlaceBefore(run.first_seq - 1)
+        expired = run.session.status == Session.Status.EXPIRED
+        return PlaceBefore(run.first_seq - 1, expired=expired)
     waits_to_join = run.status == Run.Status.QUEUED and run.steering
     message_id = run.request["queued"]["message"]["id"] if waits_to_join else ""
     return PlaceBefore(max(0, run.session.reserved_seq - BLOCK), message_id)

@@ -194,7 +194,7 @@ async def _enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) 
 
 
 async def _repeat(used: KeyReused, scope_id: str, grace: float) -> Entrance:
-    """The same request again: the same run."""
+    """The same request again: the same run. Raises `Refusal`."""
     if not used.same_body:
         text = "This Idempotency-Key was used with another body."
         raise Refusal(422, "idempotency_key_reused", text)
@@ -202,6 +202,9 @@ async def _repeat(used: KeyReused, scope_id: str, grace: float) -> Entrance:
     if place is None:
         text = "The message is just joining another run. Send the request again."
         raise Refusal(503, "message_joins", text, headers={"Retry-After": "1"})
+    if place.expired:
+        text = "The request was carried out before; the session has expired since. Start a new one."
+        raise Refusal(410, "session_expired", text)
     interest = OneRun(used.run_id, grace, await_init=True)
     if place.steering:
         interest = Steered("", used.run_id, place.steering, grace)

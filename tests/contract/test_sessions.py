@@ -321,7 +321,9 @@ def test_a_head_request_is_a_get_without_a_body(client: Client) -> None:
 
 
 def test_of_an_expired_session_the_facts_are_left(client: Client) -> None:
-    session_id = talked(client)
+    keyed = {"headers": {"Idempotency-Key": f"expired {client.scope}"}}
+    first = client.message("plain")
+    session_id = client.ask("POST", "/chat", first, **keyed).json["sessionId"]
     with psycopg.connect(test_database_url(), autocommit=True) as database:
         changing = "UPDATE sessions_app_session SET status = 'expired' WHERE id = %s"
         database.execute(changing, [session_id])
@@ -336,4 +338,9 @@ def test_of_an_expired_session_the_facts_are_left(client: Client) -> None:
     assert (change.status, change.code) == (410, "session_expired")
     again = client.ask("POST", "/chat", client.message("plain", sessionId=session_id))
     assert (again.status, again.code) == (404, "session_not_found")
+    for way in ("/chat", "/chat/stream", "/chat/sync"):  # what was kept is shown to nobody
+        repeated = client.ask("POST", way, first, **keyed)
+        assert (repeated.status, repeated.code) == (410, "session_expired")
+    other = client.ask("POST", "/chat", client.message("count"), **keyed)
+    assert (other.status, other.code) == (422, "idempotency_key_reused")
     assert client.ask("DELETE", path).status == 204

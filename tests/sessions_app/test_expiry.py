@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from io import StringIO
 
 import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.db.models import ForeignKey
+from django.utils import timezone
 
 from sessions_app.expiry import (
     StillLive,
@@ -16,9 +18,11 @@ from sessions_app.expiry import (
     dependents,
     empty_queue,
 )
+from sessions_app.keys import find_key, forget_old_keys
 from sessions_app.models import (
     Attachment,
     EventBatch,
+    IdempotencyKey,
     Message,
     ModelCall,
     Run,
@@ -26,6 +30,7 @@ from sessions_app.models import (
     Signal,
     ToolCall,
 )
+from tests.requirements import requirement
 from tests.sessions_app.rows import make_run, make_session
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +94,25 @@ def test_of_an_expired_session_the_figures_stay() -> None:
     assert (run.state, run.request) == ({}, {})
     assert ModelCall.objects.filter(session_id=session.pk).count() == 1
     assert age_sessions(TTL, 0).purged == 0
+
+
+@requirement("http.idempotency")
+def test_a_key_outlives_the_content_of_its_session() -> None:
+    session = make_session(201)
+    run = make_run(session)
+    for key, hours in (("new", 23), ("old", 25)):
+        IdempotencyKey.objects.create(
+            agent="desk", key=key, body_hash="h", session=session, run_id=run.pk,
+            created_at=timezone.now() - dt.timedelta(hours=hours),
+        )  # fmt: skip
+    assert age_sessions(TTL, 0).purged == 1
+    used = find_key("desk", "", "new", "h")
+    assert used is not None
+    assert (used.run_id, used.same_body) == (run.pk, True)
+    assert find_key("desk", "", "old", "h") is None
+    assert forget_old_keys() == 1
+    assert delete_session(session.pk, "")
+    assert find_key("desk", "", "new", "h") is None
 
 
 def test_retention_keeps_the_content_longer() -> None:
