@@ -46,7 +46,7 @@ class SessionNotFound(Exception):
 
 
 class SessionBusy(Exception):
-    """The session has a live run."""
+    """The session has a live run, or messages that wait for one."""
 
 
 class LeaseLost(Exception):
@@ -167,8 +167,9 @@ def _enter_idle(new: NewRun, moment: dt.datetime) -> tuple[int, ...] | None:
             " WHERE id = %s AND agent = %s AND scope_id = %s AND status <> 'expired'"
             # Looked at first: to wait for the end of a run, which in turn needs the session's
             # row, would be a deadlock. The index decides between two that begin at once.
+            # What waits in the queue was accepted before, and goes first.
             " AND NOT EXISTS (SELECT 1 FROM sessions_app_run WHERE session_id = %s"
-            "  AND status IN ('running', 'waiting'))"
+            "  AND status IN ('running', 'waiting', 'queued'))"
             " RETURNING reserved_seq, input, cache_read, cache_write, cache_write_1h, output,"
             " reasoning",
             [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id, new.session_id],

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models import Count, F, Max, Value
+from django.db.models.functions import Greatest, Now
 
 from agentsite.bus.catalogue import RunStarted, SessionUpdated
 from agentsite.engine.events import Entry, Init
@@ -70,8 +70,9 @@ def _enqueue(new: NewRun, rank: int, steering: bool) -> int:
         used = find_reuse(new)
         if used is not None:  # sent twice at once: the other one has held the session
             raise used
-        waiting = Run.objects.filter(session=session, status=Run.Status.QUEUED).count()
-        if waiting >= LONGEST:
+        queued_runs = Run.objects.filter(session=session, status=Run.Status.QUEUED)
+        found = queued_runs.aggregate(waiting=Count("pk"), newest=Max("created_at"))
+        if found["waiting"] >= LONGEST:
             raise QueueFull(new.session_id)
         queued = QueuedMessage(new.message, new.aside)
         Run(
@@ -86,11 +87,21 @@ def _enqueue(new: NewRun, rank: int, steering: bool) -> int:
             steering=steering,
             state=msgspec.to_builtins(new.state),
             request={**new.request, "queued": msgspec.to_builtins(queued)},
-            created_at=to_moment(new.at),
+            created_at=_moment_behind(found["newest"]),
         ).save(force_insert=True)
         insert_attachments(new)
         bind_key(new)
-    return waiting + 1
+    return int(found["waiting"]) + 1
+
+
+def _moment_behind(newest: dt.datetime | None) -> Now | Greatest:
+    """When a message was accepted, which is its place in the queue; asked under the session's lock.
+
+    By the clock of the database, for processes disagree; that one may be set back as well.
+    """
+    if newest is None:
+        return Now()
+    return Greatest(Now(), Value(newest + dt.timedelta(microseconds=1)))
 
 
 def start_next(session_id: str, owner: str, lease_seconds: float, at: int) -> str | None:

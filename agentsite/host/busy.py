@@ -1,4 +1,4 @@
-"""A message for a session that has a live run: refused, queued, joined, or taken for an answer.
+"""A message for a session that is at work: refused, queued, joined, or taken for an answer.
 
 Law: a parked run lets nothing pass but its answer, in any of its forms. Whatever is
 accepted is a row before the caller hears of it.
@@ -82,6 +82,8 @@ async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -
     if pending:
         return await _answer(here, body, wanted, pending, after, grace)
     if wanted.on_busy == "reject":
+        if live is None:  # what waits may have lost the process that was to start it
+            await here.runs.start_queued(new.session_id)
         raise busy(())
     rank = 0 if wanted.on_busy in ("interrupt", "rollback") else 1
     steering = wanted.on_busy == "steer"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -141,6 +142,38 @@ async def test_a_queue_survives_its_process(
         await log.until(lambda log: log.events.count("done") == 3, 30)
     inits = [frame.data["message"]["text"] for frame in log.all("init")]
     assert inits[1:] == ["Number one", "Number two"]
+
+
+@requirement("runs.busy-enqueue", "runs.busy-reject")
+async def test_no_message_overtakes_a_queue_that_nobody_has_started(
+    lone_lab: Callable[..., Lab], http: aiohttp.ClientSession, gates: Gates
+) -> None:
+    lab = lone_lab(RUN_HEARTBEAT_SECONDS="300", RUN_LEASE_SECONDS="600")  # no beat finds it first
+    servers = [lab.start() for _ in range(2)]
+    for server in servers:
+        await asyncio.to_thread(server.wait_ready)
+    leaving, client = (Client(http, server.url) for server in servers)
+
+    async def is_leaving() -> bool:
+        try:
+            return (await leaving.post("/chat", leaving.body("Still there?"))).status == 503
+        except aiohttp.ClientError:
+            return True
+
+    async with working(leaving, gates) as (stream, gate):
+        session_id = stream.session_id
+        async with client.stream("I have waited", session_id, onBusy="enqueue") as waiting:
+            await waiting.event("init")
+            servers[0].process.send_signal(signal.SIGTERM)
+            await eventually(is_leaving)
+            gate.open()
+            await stream.to_end()
+            eager = await client.post("/chat", client.body("Me first", session_id))
+            assert (eager.status, eager.code) == (409, "session_busy")
+            await waiting.to_end()
+    assert waiting.reason == "model_stop"
+    said = [m["text"] for m in (await client.detail(session_id))["messages"] if m["type"] == "user"]
+    assert said[1:] == ["I have waited"]
 
 
 @requirement("runs.busy-interrupt", "runs.interrupt-text")

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from agentsite.engine.messages import Message, TextPart
 from agentsite.engine.steps import RunState
-from sessions_app import actions
+from sessions_app import actions, queue
 from sessions_app.models import Run, Session
 from tests.requirements import requirement
 from tests.sessions_app.rows import make_run, make_session
@@ -46,6 +47,31 @@ def test_a_session_whose_run_ends_just_now_is_not_unknown(monkeypatch: pytest.Mo
     monkeypatch.setattr(actions, "_enter_idle", enter_then_end)
     assert actions.begin_run(wish(session)).init.event.run_id == "run_begins"
     assert asked[0] is None
+
+
+@requirement("runs.busy-reject", "runs.busy-enqueue")
+def test_a_session_with_a_queue_is_busy_though_nothing_runs() -> None:
+    session = make_session()
+    waiting = make_run(session, status="queued")
+    with pytest.raises(actions.SessionBusy), transaction.atomic():
+        actions.begin_run(wish(session))
+    Run.objects.filter(pk=waiting.pk).update(status="done")
+    assert actions.begin_run(wish(session)).init.event.run_id == "run_begins"
+
+
+@requirement("runs.busy-enqueue")
+def test_the_queues_order_is_that_of_acceptance_whatever_the_clocks_say() -> None:
+    session = make_session()
+    names = ["run_z", "run_y", "run_x"]
+    for number, name in enumerate(names):
+        message = Message("user", (TextPart("Hello."),), f"msg_{name}")
+        late = wish(session, run_id=name, message=message, at=1_800_000_000_000 - number * 60_000)
+        assert queue.enqueue(late, rank=1, steering=False) == number + 1
+        # The database's own clock is set back before the next one comes.
+        future = timezone.now() + dt.timedelta(hours=1, microseconds=number)
+        Run.objects.filter(pk=name).update(created_at=future)
+    assert [waiting["runId"] for waiting in queue.list_queue(session.pk)] == names
+    assert queue.start_next(session.pk, "host_me", 15, 1_800_000_000_000) == names[0]
 
 
 @requirement("runs.busy-reject")
