@@ -1,8 +1,9 @@
 """How sessions age and go: active, idle, expired, and what is deleted when.
 
 Law: a session with a queued, live or parked run does not age, nor does an archived
-one. Of an expired session the metadata, counts, usage and cost stay, idempotency
-keys for their time, the metering rows always. Work is done in small transactions, so it may be stopped at any time.
+one. Of an expired session the metadata, counts, usage and cost stay, idempotency keys
+for their time, the metering rows always. Work is done in small transactions, so it may be
+stopped at any time.
 """
 
 from __future__ import annotations
