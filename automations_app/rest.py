@@ -56,13 +56,13 @@ def list_shown(caller: Caller, agent: str | None) -> list[Automation]:
     return [row for row in rows if caller.may_use(row.agent)]
 
 
-def describe(rows: list[Automation], scope_id: str, *, whole: bool) -> list[dict[str, Any]]:
-    """Them as JSON, with the last run of each in one scope; `whole` tells their prompts.
+def describe(rows: list[Automation], scope_id: str, whole: set[int]) -> list[dict[str, Any]]:
+    """Them as JSON, with the last run of each in one scope; `whole` are those with their prompts.
 
     For whoever acts for that scope, so that the database itself shows no run of another.
     """
     last = find_last([row.pk for row in rows], scope_id)
-    return [automation_to_api(row, last.get(row.pk), whole=whole) for row in rows]
+    return [automation_to_api(row, last.get(row.pk), whole=row.pk in whole) for row in rows]
 
 
 NEWEST = """

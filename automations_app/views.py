@@ -110,10 +110,25 @@ def may_operate(caller: Caller) -> bool:
     return settings.AGENT_AUTH == ("none",) or caller.identity.has_role("admin")
 
 
+def may_change(caller: Caller, partition: str) -> bool:
+    """Whether what an automation does, and its prompt, is a caller's to decide and to read.
+
+    One that runs in every scope is so for those alone who are bound to none.
+    """
+    identity = caller.identity
+    return not identity.is_bound if partition == EACH else identity.may_act_for(partition)
+
+
+def check_change(caller: Caller, found: Found) -> None:
+    """Refuse a caller to start or stop what runs in scopes that are not its own."""
+    if not may_change(caller, found.partition):
+        text = f'"{found.name}" runs in scopes that are not yours. Ask the operators.'
+        raise Refusal(403, "scope_forbidden", text)
+
+
 def check_partition(caller: Caller, scope_id: str) -> None:
     """Refuse a caller that may not act for the partition in which an automation runs."""
-    identity = caller.identity
-    if not identity.allows(scope_id) or identity.scope_id not in (None, scope_id):
+    if not caller.identity.may_act_for(scope_id):
         raise Refusal(403, "scope_forbidden", "This automation runs in a scope that is not yours.")
 
 
@@ -126,7 +141,9 @@ class AutomationList(ApiView):
         agent = request.query_params.get("agentId")
         with acting_for_all(WHY):
             shown = await unit(rest.list_shown, self.caller, agent)
-        found = await unit(rest.describe, shown, self.scope_id, whole=may_operate(self.caller))
+        whole = may_operate(self.caller)
+        told = {row.pk for row in shown if whole and may_change(self.caller, row.partition)}
+        found = await unit(rest.describe, shown, self.scope_id, told)
         return json_answer(encode_json({"automations": found}))
 
 
@@ -177,6 +194,7 @@ class AutomationStart(AutomationView):
     async def post(self, request: Request, automation: str) -> HttpResponse:
         """Let its schedule set it off again."""
         found = await self.find(automation)
+        check_change(self.caller, found)
         check_schedule(found)
         with acting_for_all(WHY):
             if not await unit(verbs.turn_and_record, found.id, self.actor, paused=False):
@@ -193,6 +211,7 @@ class AutomationStop(AutomationView):
     async def post(self, request: Request, automation: str) -> HttpResponse:
         """Let nothing but a person set it off any more."""
         found = await self.find(automation)
+        check_change(self.caller, found)
         check_schedule(found)
         with acting_for_all(WHY):
             if not await unit(verbs.turn_and_record, found.id, self.actor, paused=True):

@@ -24,15 +24,15 @@ from agentsite.rows.units import unit
 async def events(request: HttpRequest) -> HttpResponseBase:
     """What changes in the caller's scope, from `Last-Event-ID` or from now on.
 
-    With `?all=1` in all scopes: for staff, and for keys of the role `ops` that are bound to none.
+    With `?all=1` in all scopes: for staff, and for callers of the role `ops` bound to none.
     """
     caller = await resolve_caller(request)
     known = caller.identity
     if request.GET.get("all", "0") in ("0", ""):
         return _follow(request, scope_channel(caller.scope_id), known.agents)
-    bound = known.scopes or known.scope_id is not None
-    if known.kind != "staff" and (bound or not known.has_role("ops")):
-        raise Refusal(403, "forbidden", "All scopes are for staff and for ops keys without scopes.")
+    if known.kind != "staff" and (known.is_bound or not known.has_role("ops")):
+        text = "All scopes are for staff, and for ops keys and tokens that are bound to none."
+        raise Refusal(403, "forbidden", text)
     return _follow(request, STAFF, known.agents)
 
 

@@ -39,6 +39,7 @@ class Identity(msgspec.Struct, frozen=True):
     """The one scope that a token names."""
     context: dict[str, str] = {}
     tenant_id: str | None = None
+    """The tenant that a token names: its scope, and those that begin with `tenant:`."""
     key_id: int | None = None
     """Of a key."""
 
@@ -46,8 +47,24 @@ class Identity(msgspec.Struct, frozen=True):
         """Whether its role is this one or a higher one."""
         return RANKS.index(self.role) >= RANKS.index(role)
 
-    def allows(self, scope_id: str) -> bool:
-        """Whether it may act for a scope."""
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is held to some scopes, so that what is of all scopes is not for it."""
+        return bool(self.scopes) or self.scope_id is not None or self.tenant_id is not None
+
+    def may_act_for(self, scope_id: str) -> bool:
+        """Whether it may act for a scope, by all that binds it."""
+        if self.scope_id is not None:  # a token's claim stands before its tenant
+            return scope_id == self.scope_id
+        return self.in_tenant(scope_id) and self.in_scopes(scope_id)
+
+    def in_tenant(self, scope_id: str) -> bool:
+        """Whether a scope is one of the tenant that its token names, if it names one."""
+        own = self.tenant_id
+        return own is None or scope_id == own or scope_id.startswith(f"{own}:")
+
+    def in_scopes(self, scope_id: str) -> bool:
+        """Whether a scope is one of those that its key was made for, if it was for some."""
         return not self.scopes or any(
             scope_id.startswith(each[:-1]) if each.endswith("*") else scope_id == each
             for each in self.scopes

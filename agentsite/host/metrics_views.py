@@ -52,13 +52,12 @@ STANDING = {
 
 @api("GET")
 async def show_metrics(request: HttpRequest) -> HttpResponseBase:
-    """Prometheus's text format. For staff, for ops keys without scopes, and where none is asked."""
+    """Prometheus's text format. For staff, unbound ops keys, and where none is asked."""
     known = await identify(request)
-    if known.kind != "anonymous" and known.kind != "staff":
-        bound = known.scopes or known.agents or known.scope_id is not None
-        if bound or not known.has_role("ops"):
-            text = "Metrics are of all scopes: for staff, and for ops keys without scopes."
-            raise Refusal(403, "forbidden", text)
+    bound = known.is_bound or known.agents
+    if known.kind in ("key", "token") and (bound or not known.has_role("ops")):
+        text = "Metrics are of all scopes: for staff, and for ops keys that are bound to none."
+        raise Refusal(403, "forbidden", text)
     act_for_all("metrics are of every scope")
     standing = Standing(await unit(read_standing))
     return HttpResponse(expose(standing, settings.METRICS_DIR), CONTENT_TYPE_LATEST)

@@ -85,11 +85,11 @@ def choose_scope(identity: Identity, places: list[Named]) -> str:
     else:
         named = [place.user if place.scope is None else place.scope for place in places]
         scope_id = _agree("scope_id", named if tenant is None else [p.scope for p in places]) or ""
-    own = identity.tenant_id
-    if own is not None and scope_id != own and not scope_id.startswith(f"{own}:"):
+    if not identity.in_tenant(scope_id):
+        own = identity.tenant_id
         text = f'This token is for the tenant "{own}": its scopes are "{own}" and "{own}:…".'
         raise Refusal(403, "scope_forbidden", text)
-    if not identity.allows(scope_id):
+    if not identity.in_scopes(scope_id):
         allowed = ", ".join(f'"{each}"' for each in identity.scopes)
         text = (
             f'This key may not act for the scope "{scope_id}". It may act for: {allowed}. '

@@ -39,6 +39,38 @@ def test_only_the_role_admin_sets_automations_off(gate: Gate) -> None:
 def test_a_token_sets_off_only_what_runs_in_its_scope(gate: Gate) -> None:
     make_automation(gate, "of-beta", "Say well.", agent="free", partition="beta")
     run = "/automations/of-beta/run?agentId=free"
-    for scope, status in (("alpha", 403), ("beta", 200)):
-        bearer = token(scope_id=scope, role="admin")
-        assert gate.ask("POST", run, {}, bearer).status == status, scope
+    for claims, status in (
+        ({"scope_id": "alpha"}, 403),
+        ({"tenantId": "alpha"}, 403),
+        ({"scope_id": "beta"}, 200),
+        ({"tenantId": "beta"}, 200),
+    ):
+        bearer = token(role="admin", **claims)
+        assert gate.ask("POST", run, {}, bearer).status == status, claims
+
+
+@requirement("automations.roles")
+def test_only_who_acts_for_its_scopes_pauses_an_automation_and_reads_its_prompt(
+    gate: Gate,
+) -> None:
+    for name, partition in (("of-gamma", "gamma"), ("of-each", "each")):
+        how = {"agent": "free", "partition": partition, "trigger": "cron"}
+        make_automation(gate, name, "Say well.", schedule="0 0 1 1 *", **how)
+    both = {"of-gamma", "of-each"}
+    for bearer, theirs in (
+        (token(tenantId="alpha", role="admin"), set()),
+        (gate.key(role="admin", scopes=["alpha"]), set()),
+        (token(tenantId="gamma", role="admin"), {"of-gamma"}),
+        (token(scope_id="gamma", role="admin"), {"of-gamma"}),
+        (gate.key(role="admin"), both),
+    ):
+        scope = "" if theirs else "&scope_id=alpha"
+        listed = gate.ask("GET", f"/automations?agentId=free{scope}", None, bearer)
+        told = {each["name"] for each in listed.json["automations"] if "prompt" in each}
+        assert told & both == theirs
+        for name in sorted(both):
+            for verb in ("stop", "start"):
+                answer = gate.ask(
+                    "POST", f"/automations/{name}/{verb}?agentId=free{scope}", {}, bearer
+                )
+                assert answer.status == (200 if name in theirs else 403), (name, verb, answer.body)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from tests.isolation.probes import Stranger, probe_counts, probe_keys, probe_refusals, probe_routes
 from tests.isolation.recipes import find_gaps, make_recipes
 from tests.isolation.streams import probe_metrics, probe_streams
+from tests.isolation.tenants import probe_tenant
 from tests.isolation.tools import probe_tools
 from tests.isolation.world import World
+from tests.issuer import AUDIENCE, ISSUER, SECRET
 from tests.requirements import requirement
 from tests.servers import Server
 
@@ -49,6 +51,14 @@ def test_the_bus_tells_strangers_nothing(world: World, server: Server) -> None:
 @requirement("scope.enumerated")
 def test_no_tool_reaches_another_scope(world: World, server: Server) -> None:
     leaks = list(probe_tools(world, server))
+    assert not leaks, "\n".join(leaks)
+
+
+@requirement("scope.enumerated", "scope.jwt")
+def test_a_tenants_token_reaches_its_own_scopes_alone(world: World, server: Server) -> None:
+    signed = {"AGENT_JWT_ISSUER": ISSUER, "AGENT_JWT_AUDIENCE": AUDIENCE}
+    with world.serve(AGENT_AUTH="jwt", AGENT_JWT_SECRET=SECRET, **signed) as guarded:
+        leaks = list(probe_tenant(world, guarded))
     assert not leaks, "\n".join(leaks)
 
 

@@ -158,8 +158,8 @@ class World:
     """Empty until a server has been talked to (`furnish`)."""
 
     @contextmanager
-    def serve(self, root: Path = ROOT) -> Iterator[Server]:
-        """A server of the program in `root`."""
+    def serve(self, root: Path = ROOT, **more: str) -> Iterator[Server]:
+        """A server of the program in `root`; `more` are settings."""
         server = Server(
             self.database,
             self.folder / "data",
@@ -172,6 +172,7 @@ class World:
             SECRET_KEY=SIGN,
             AGENT_SECRET_KEYS=Fernet.generate_key().decode(),
             KEEPALIVE_SECONDS="1",
+            **more,
         )
         try:
             yield server.wait_ready()
