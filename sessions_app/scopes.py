@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import msgspec
 from django.contrib.postgres.expressions import ArraySubquery
+from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
 from django.db.models import OuterRef
 from django.db.models.functions import Now
@@ -45,6 +46,8 @@ class Scope(models.Model):
     last_seen_at = models.DateTimeField(db_default=Now())
     """To the minute."""
 
+    erased_last = True
+    """Its block holds off writers while all else of the partition is erased."""
     objects = ScopedQuerySet.as_manager()
 
     class Meta:
@@ -58,6 +61,19 @@ class Scope(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent} / {self.label or self.scope_id or '(empty scope)'}"
+
+    def clean(self) -> None:
+        """An emptied form is no values; anything but a map of texts is told at the field."""
+        if self.context in (None, "", []):
+            self.context = {}
+        if not is_context(self.context):
+            text = 'Values for context injection are texts by name, as in {"team": "blue"}.'
+            raise ValidationError({"context": text})
+
+
+def is_context(value: object) -> bool:
+    """Whether it is a map of strings."""
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
 
 
 class ScopeCredential(models.Model):
@@ -102,7 +118,10 @@ def read_facts(scope_id: str) -> dict[str, ScopeFacts]:
     return {
         agent: ScopeFacts(
             blocked_at is not None,
-            {str(key): str(value) for key, value in context.items()},
+            # A row that no form has checked must not end every request of its scope.
+            {str(key): str(value) for key, value in context.items()}
+            if isinstance(context, dict)
+            else {},
             tuple(token if isinstance(token, Sealed) else Sealed(token) for token in tokens),
         )
         for agent, blocked_at, context, tokens in rows
@@ -203,3 +222,17 @@ def read_sealed(agent: str, scope_id: str) -> tuple[Sealed, ...]:
     """All secrets of a scope, sealed, for the redactor."""
     rows = ScopeCredential.objects.for_scope(scope_id).filter(agent=agent)
     return tuple(rows.values_list("value", flat=True))
+
+
+def read_sealed_of(partitions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[Sealed]]:
+    """The same for many partitions (agent, scope) at once; those that have none are left out."""
+    pairs = set(partitions)
+    found: dict[tuple[str, str], list[Sealed]] = {}
+    if pairs:
+        rows = ScopeCredential.objects.filter(
+            agent__in={agent for agent, _ in pairs}, scope_id__in={scope for _, scope in pairs}
+        )
+        for agent, scope_id, value in rows.values_list("agent", "scope_id", "value"):
+            if (agent, scope_id) in pairs:
+                found.setdefault((agent, scope_id), []).append(value)
+    return found

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from sessions_app.api_keys import ApiKey, find_key, fingerprint
 from sessions_app.models import Session
-from sessions_app.scopes import Scope, save_credentials
+from sessions_app.scopes import Scope, read_facts, save_credentials
 from tests.requirements import requirement
 from tests.sessions_app.rows import make_session
 
@@ -113,6 +113,15 @@ def test_a_scope_is_labelled_blocked_and_keeps_its_secrets(staff: Client) -> Non
     staff.post(page, {"label": "Acme", "context": '{"team": "blue"}'})
     scope.refresh_from_db()
     assert (scope.label, scope.context) == ("Acme", {"team": "blue"})
+    for wrong in ("[1]", '"blue"', "7", "false", '{"team": 7}', '{"team": null}'):
+        refused = text_of(staff.post(page, {"label": "Acme", "context": wrong}))
+        assert "texts by name" in refused, wrong
+    for emptied in ("", "{}", "[]"):
+        assert staff.post(page, {"label": "Acme", "context": emptied}).status_code == 302
+        scope.refresh_from_db()
+        assert scope.context == {}
+    Scope.objects.update(context=["rubbish"])  # behind the form
+    assert read_facts("acme")["desk"].context == {}
     listed = reverse("admin:sessions_app_scope_changelist")
     for action, blocked in (("block", True), ("unblock", False)):
         staff.post(listed, {"action": action, "_selected_action": [scope.pk]})
