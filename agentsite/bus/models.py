@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from agentsite.bus.querysets import BusEventQuerySet
+
+LOCK = 0x6275735F
+"""Advisory lock of whoever gives numbers, or deletes rows that may have one."""
+BLANK = ""
+"""Type of a row that is no event any more and only keeps the count."""
 
 
 class BusEvent(models.Model):
@@ -50,3 +55,14 @@ class BusEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.type}"
+
+    @classmethod
+    def prepare_erasing(cls, agent: str, scope_id: str) -> int:
+        """Blank the newest row if it is of this partition, for it keeps the count; 1 if it was."""
+        # Nothing is numbered between this and the deletion, so no other row becomes the newest.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        last = cls._base_manager.aggregate(last=models.Max("seq"))["last"]
+        newest = cls._base_manager.filter(seq=last, agent=agent, scope_id=scope_id)
+        blank = {"audience": cls.Audience.STAFF, "agent": "", "scope_id": "", "type": BLANK}
+        return newest.exclude(seq=None).update(**blank, data="{}")

@@ -1,7 +1,8 @@
 """Reading the bus in order, numbering what is new, and forgetting what is old.
 
 Law: numbers are given under one lock, to rows that are committed: whoever has read up to a
-number has missed nothing below it. The newest row is never purged; it keeps the count.
+number has missed nothing below it. The newest row is never purged, and blanked where it
+would be erased with its scope: it keeps the count.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ from django.db import connection, transaction
 from django.db.models import Max, Min
 from django.db.models.functions import Now
 
-from agentsite.bus.models import BusEvent
+from agentsite.bus.models import BLANK, LOCK, BusEvent
 from agentsite.bus.querysets import BusEventQuerySet
 from agentsite.rows.tenancy import tenant
 
 CHANNEL = "agentsite_bus"
-LOCK = 0x6275735F
 STEP = 5_000
 COLUMNS = ("seq", "audience", "agent", "scope_id", "type", "data", "created_at")
 
@@ -72,7 +72,8 @@ def read(after: int, limit: int, scope_id: str | None) -> list[Told]:
     with nullcontext() if scope_id is None else tenant(scope_id):
         every: BusEventQuerySet = BusEvent.objects.all()
         rows = every if scope_id is None else every.for_scope(scope_id)
-        found = rows.filter(seq__gt=after).order_by("seq").values_list(*COLUMNS)[:limit]
+        told = rows.filter(seq__gt=after).exclude(type=BLANK)
+        found = told.order_by("seq").values_list(*COLUMNS)[:limit]
         return [_to_told(row) for row in found]
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, models, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, models, transaction
 
 from agentsite.rows.secrets import Sealed
 
@@ -22,6 +22,13 @@ PAGE = 500
 """Rows that are read or deleted at once."""
 PASSES = 5
 FORMAT = "agentsite-scope/1"
+Prepare = Callable[[str, str], int]
+"""A model's `prepare_erasing(agent, scope_id)`, called in each transaction that deletes rows of it:
+takes those out of the partition that must stay, and tells how many."""
+
+
+class StillWritten(RuntimeError):
+    """A partition could not be emptied, because it is being filled."""
 
 
 class TenantTable(NamedTuple):
@@ -173,26 +180,50 @@ def erase_partition(agent: str, scope_id: str, only: Collection[str] = ()) -> di
     `only` names apps (`stores_app`) and tables (`operations.proposal`); nothing means all.
 
     Runs that are under way lose their rows and with them their lease. What they wrote in the
-    meantime goes with another pass. Not undone by a failure: begin again.
+    meantime goes with another pass. A table with `erased_last` goes when a pass has found nothing
+    else: its row keeps the scope blocked until then. Not undone by a failure: begin again.
+    Raises `StillWritten` when passes keep finding rows.
     """
     gone: dict[str, int] = {}
+    chosen = [table for table in tenant_tables() if not only or _names(table) & set(only)]
+    last = [table for table in chosen if getattr(table.model, "erased_last", False)]
+    first = [table for table in chosen if table not in last]
     for _ in range(PASSES):
-        before = sum(gone.values())
-        for table in tenant_tables():
-            name = table.model._meta.label_lower
-            if only and not {name, table.model._meta.app_label} & set(only):
-                continue
-            gone[name] = gone.get(name, 0) + _empty(table, agent, scope_id)
-        if sum(gone.values()) == before:
-            break
-    return {name: count for name, count in gone.items() if count}
+        if _pass(first, agent, scope_id, gone):
+            _pass(last, agent, scope_id, gone)
+            return {name: count for name, count in gone.items() if count}
+    raise StillWritten(
+        f'Something goes on writing in the scope "{scope_id}" of {agent}: '
+        f"{sum(gone.values()):,} rows were erased, and it stays blocked. Erase it again."
+    )
+
+
+def _names(table: TenantTable) -> set[str]:
+    return {table.model._meta.label_lower, table.model._meta.app_label}
+
+
+def _pass(tables: list[TenantTable], agent: str, scope_id: str, gone: dict[str, int]) -> bool:
+    """Empty each table and count in `gone`; whether there was nothing left to do."""
+    clean = True
+    for table in tables:
+        name = table.model._meta.label_lower
+        try:
+            count = _empty(table, agent, scope_id)
+        except IntegrityError:  # a row was written meanwhile that refers to one of these
+            clean = False
+            continue
+        gone[name] = gone.get(name, 0) + count
+        clean = clean and not count
+    return clean
 
 
 def _empty(table: TenantTable, agent: str, scope_id: str) -> int:
     total = 0
     rows = table.rows(agent, scope_id)
+    prepare: Prepare | None = getattr(table.model, "prepare_erasing", None)
     while True:
         with transaction.atomic():
+            total += prepare(agent, scope_id) if prepare is not None else 0
             keys = list(rows.values_list("pk", flat=True)[:PAGE])
             chosen = table.model._base_manager.filter(pk__in=keys)
             if keys and table.tied:

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from agentsite.rows.audited import Audited
 from agentsite.rows.keyset import FEW, RESIDUAL, KeysetAdmin
-from agentsite.rows.tenants import erase_partition
+from agentsite.rows.tenants import StillWritten, erase_partition
 from sessions_app import scopes
 from sessions_app.admin.base import AgentFilter, LookOnly, labelled, show_money, show_time
 from sessions_app.costing import MOST_SCOPES
@@ -164,7 +164,11 @@ class ScopeAdmin(Audited, KeysetAdmin, LookOnly):  # type: ignore[misc]  # unfol
         scopes.block(Scope.objects.filter(pk__in=[row.pk for row in rows]))
         for row in rows:
             self.log_deletions(request, Scope.objects.filter(pk=row.pk))
-            gone = erase_partition(row.agent, row.scope_id)
+            try:
+                gone = erase_partition(row.agent, row.scope_id)
+            except StillWritten as error:
+                self.message_user(request, str(error), messages.ERROR)
+                continue
             text = f"{row}: {sum(gone.values()):,} rows of {len(gone)} tables erased."
             self.message_user(request, text, messages.SUCCESS)
 

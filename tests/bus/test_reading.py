@@ -11,6 +11,7 @@ from agentsite.bus import reading
 from agentsite.bus.catalogue import CATALOGUE, StoreUpdated, describe
 from agentsite.bus.models import BusEvent
 from agentsite.bus.writing import tell
+from agentsite.rows.tenants import erase_partition
 
 pytestmark = pytest.mark.django_db
 DAY = dt.timedelta(days=1)
@@ -54,6 +55,23 @@ def test_old_events_go_and_the_count_stays() -> None:
     tell_some(1)
     assert reading.purge(DAY) == 1
     assert [told.seq for told in reading.read(0, 10, None)] == [5]
+
+
+def test_erasing_a_scope_does_not_turn_the_count_back() -> None:
+    tell_some(2, "kept")
+    reading.number()
+    tell_some(3, "gone")
+    reading.number()
+    assert erase_partition("agent", "gone") == {"bus.busevent": 3}
+    assert (reading.newest(), reading.is_kept(5)) == (5, True)
+    assert [told.seq for told in reading.read(0, 10, None)] == [1, 2]
+    assert not BusEvent.objects.filter(scope_id="gone").exists()
+    blank = BusEvent.objects.get(seq=5)
+    assert (blank.audience, blank.agent, blank.type, blank.data) == ("staff", "", "", "{}")
+    tell_some(1, "kept")
+    reading.number()
+    assert [told.seq for told in reading.read(5, 10, "kept")] == [6]
+    assert erase_partition("agent", "gone") == {}
 
 
 def test_an_empty_bus_is_at_its_beginning() -> None:

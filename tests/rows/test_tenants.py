@@ -10,11 +10,12 @@ import pytest
 from cryptography.fernet import Fernet
 from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import models
+from django.db import IntegrityError, models
 
+from agentsite.rows import tenants
 from agentsite.rows.secrets import Sealed, renew_all
 from agentsite.rows.tenants import erase_partition, export_partition, tenant_tables
-from sessions_app.models import Subagent, ToolCall
+from sessions_app.models import Session, Subagent, ToolCall
 from sessions_app.scopes import Scope, ScopeCredential, open_credential, save_credentials
 from tests.requirements import requirement
 
@@ -149,6 +150,36 @@ def test_secrets_move_to_the_newest_key(settings: Any) -> None:
     row = ScopeCredential.objects.get(name="A")
     assert isinstance(row.value, Sealed)
     assert "first" not in repr(row.value)
+
+
+@requirement("scope.erase")
+def test_a_scope_stays_blocked_until_all_else_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill("desk", "one")
+    empty, late = tenants._empty, iter([True, False])
+
+    def empty_beside_a_run(table: tenants.TenantTable, agent: str, scope_id: str) -> int:
+        """A run writes once more while its session goes, so that the database refuses."""
+        if table.model is Session and next(late, False):
+            raise IntegrityError("a row refers to it")
+        if table.model is not Scope:
+            assert Scope.objects.filter(agent=agent, scope_id=scope_id).exists()
+        return empty(table, agent, scope_id)
+
+    monkeypatch.setattr(tenants, "_empty", empty_beside_a_run)
+    gone = erase_partition("desk", "one")
+    assert gone["sessions_app.session"] == gone["sessions_app.scope"] == 1
+    assert not any(table.rows("desk", "one").exists() for table in tenant_tables())
+
+
+@requirement("scope.erase")
+def test_what_is_written_for_ever_is_told_and_stays_blocked(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    Scope.objects.create(agent="desk", scope_id="busy")
+    monkeypatch.setattr(tenants, "_empty", lambda table, agent, scope_id: 1)
+    with pytest.raises(CommandError, match="stays blocked"):
+        call_command("erasescope", "busy", "--yes")
+    assert Scope.objects.get(scope_id="busy").blocked_at is not None
 
 
 @requirement("scope.erase")

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentsite.management.partitions import add_partition, find_agent
-from agentsite.rows.tenants import erase_partition
+from agentsite.rows.tenants import StillWritten, erase_partition
 from sessions_app.scopes import Scope, block
 
 
@@ -31,7 +31,10 @@ class Command(BaseCommand):
                 "Export it before (manage.py exportscope), then repeat this with --yes."
             )
         block(Scope.objects.for_scope(scope).filter(agent=name))
-        gone = erase_partition(name, scope)
+        try:
+            gone = erase_partition(name, scope)
+        except StillWritten as error:
+            raise CommandError(str(error)) from error
         for table, count in sorted(gone.items()):
             self.stdout.write(f"{count:>10,}  {table}")
         self.stdout.write("It is gone." if gone else "There was nothing of it.")
