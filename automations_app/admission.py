@@ -21,9 +21,9 @@ from agentsite.rows.secrets import SecretLost
 from agentsite.rows.together import Together
 from automations_app import answers, inbound, starting
 from automations_app.answers import Answer
+from automations_app.events import show_event
 from automations_app.inbound import BadEvent
 from automations_app.models import EACH, Automation, InboundDelivery
-from automations_app.prompt import render_event
 from automations_app.signatures import BadSignature, Signed, verify
 
 
@@ -63,8 +63,9 @@ class Genuine(NamedTuple):
     automation: Automation
     arrived: Arrived
     sender_id: str | None
-    event: str | None
-    """As the prompt shows it."""
+    event: Any
+    shown: str | None
+    """The event as prompts of a scope without credentials show it."""
     is_async: bool
 
 
@@ -127,7 +128,7 @@ def judge(automation: Automation | None, arrived: Arrived) -> Genuine | Admitted
         if sender_id is None or not _is_known(automation, sender_id):
             raise
         return Admitted(again=Again(automation.pk, sender_id))
-    return Genuine(automation, arrived, sender_id, shown, is_async)
+    return Genuine(automation, arrived, sender_id, event, shown, is_async)
 
 
 def _check_ready(automation: Automation, is_async: bool) -> None:
@@ -145,14 +146,6 @@ def _check_ready(automation: Automation, is_async: bool) -> None:
 def _is_known(automation: Automation, sender_id: str) -> bool:
     rows = InboundDelivery.objects.filter(automation=automation.pk, sender_id=sender_id)
     return rows.exists()
-
-
-def show_event(event: object) -> str | None:
-    """A payload as prompts show it, None for `null`. Raises `BadEvent`."""
-    try:
-        return None if event is None else render_event(event)
-    except RecursionError:
-        raise BadEvent("The payload is nested too deeply.") from None
 
 
 def check_signature(automation: Automation, arrived: Arrived) -> str:
@@ -220,8 +213,8 @@ def _store_together(genuine: Sequence[Genuine]) -> list[Admitted]:
             ids = {place - 1: inbound_id for place, inbound_id in cursor.fetchall()}
         together = Together()
         stored = [
-            starting.Stored(genuine[place].automation, inbound_id, genuine[place].event)
-            for place, inbound_id in sorted(ids.items())
+            starting.Stored(each.automation, inbound_id, each.event, each.shown)
+            for each, inbound_id in ((genuine[place], ids[place]) for place in sorted(ids))
         ]
         begun = dict(zip(sorted(ids), starting.say_begun(together, stored), strict=True))
         together.send()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -28,12 +28,13 @@ from agentsite.rows.together import Together
 from agentsite.rows.units import unit
 from agentsite.tools.base import clean
 from automations_app import courier, outcomes
+from automations_app.events import show_event
 from automations_app.models import EACH, Automation, AutomationRun, seconds_from_now
 from automations_app.outcomes import Ended
-from automations_app.prompt import compose, render_event
+from automations_app.prompt import compose
 from automations_app.summary import summarise
 from sessions_app.keys import KEY_HOURS
-from sessions_app.scopes import Scope, read_facts
+from sessions_app.scopes import Scope, read_facts, read_sealed, read_sealed_of
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +117,10 @@ def begin(
     """Write a queued run and return its id; the same due time or delivery gives the same run.
 
     `event` is any JSON value, None where nothing was sent. Synchronous, where all scopes are
-    acted for; the caller goes on with `start`, or else the sweep does.
+    acted for; the caller goes on with `start`, or else the sweep does. Raises `BadEvent`.
     """
-    shown = None if event is None else render_event(event)
+    agent, name = Automation.objects.values_list("agent", "name").get(pk=automation_id)
+    shown = None if event is None else show_event(event, read_sealed(agent, scope_id))
     row = AutomationRun(
         id=new_id("arun"),
         automation_id=automation_id,
@@ -136,17 +138,18 @@ def begin(
         AutomationRun.objects.bulk_create([row], ignore_conflicts=True)
         if not AutomationRun.objects.filter(pk=row.pk).exists():
             return _find_begun(row)
-        agent, name = Automation.objects.values_list("agent", "name").get(pk=automation_id)
         tell(agent, scope_id, AutomationTriggered(name, cause, row.pk))
     return row.pk
 
 
 class Stored(NamedTuple):
-    """A webhook that this transaction has just stored; `event` is as the prompt shows it."""
+    """A webhook that this transaction has just stored."""
 
     automation: Automation
     inbound_id: int
-    event: str | None
+    event: Any
+    shown: str | None
+    """The event as prompts of a scope without credentials show it."""
 
 
 def say_begun(
@@ -154,13 +157,22 @@ def say_begun(
 ) -> list[tuple[str, ...]]:
     """Say a queued run for each partition of each webhook; their ids, in order.
 
-    Nobody else can know the deliveries yet, so nothing is looked up: one round trip.
+    Nobody else can know the deliveries yet, so no run is looked for: what is asked before is
+    which secrets of their scopes the events must not show.
     """
+    partitions = [partitions_of(each.automation) for each in stored]
+    sealed = read_sealed_of(
+        (each.automation.agent, scope_id)
+        for each, scopes in zip(stored, partitions, strict=True)
+        if each.shown is not None
+        for scope_id in scopes
+    )
     told: dict[tuple[str, str], list[AutomationTriggered]] = {}
     begun = []
-    for automation, inbound_id, event in stored:
+    for (automation, inbound_id, event, shown), scopes in zip(stored, partitions, strict=True):
         ids = []
-        for scope_id in partitions_of(automation):
+        for scope_id in scopes:
+            secrets = sealed.get((automation.agent, scope_id))
             row = AutomationRun(
                 id=new_id("arun"),
                 automation=automation,
@@ -168,7 +180,7 @@ def say_begun(
                 cause=AutomationRun.Cause.WEBHOOK,
                 inbound_id=inbound_id,
                 requested_by=requested_by[:200],
-                event=event,
+                event=shown if secrets is None else show_event(event, secrets),
             )
             together.insert(row)
             ids.append(row.pk)

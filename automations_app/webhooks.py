@@ -20,8 +20,9 @@ from agentsite.rows.tenancy import act_for_all, acting_for_all
 from agentsite.rows.together import Together
 from agentsite.rows.units import unit
 from automations_app import answers, inbound, intake, starting, yielding
-from automations_app.admission import Admitted, Again, Arrived, not_found, show_event
+from automations_app.admission import Admitted, Again, Arrived, not_found
 from automations_app.answers import Answer
+from automations_app.events import show_event
 from automations_app.inbound import BadEvent
 from automations_app.models import AutomationRun, InboundDelivery
 from automations_app.waiting import wait_for_end
@@ -117,7 +118,7 @@ def replay(inbound_id: int, by: str) -> str:
             answer_status=answers.ACCEPTED,
         )
         together = Together()
-        stored = starting.Stored(old.automation, again.pk, show_event(event))
+        stored = starting.Stored(old.automation, again.pk, event, show_event(event))
         (runs,) = starting.say_begun(together, [stored], by)
         if not runs:
             raise BadEvent("No scope is known yet in which it could run.")

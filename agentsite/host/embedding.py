@@ -23,6 +23,7 @@ from agentsite.providers.base import ProviderError
 from agentsite.providers.embedding import AT_ONCE, Embedded, embed
 from agentsite.rows.tenancy import act_for_all
 from agentsite.rows.units import unit
+from sessions_app.scopes import open_all, read_sealed
 from stores_app import vectors
 from stores_app.vectors import Waiting
 
@@ -92,15 +93,20 @@ class Embedding:
         for scope_id in dict.fromkeys(each.scope_id for each in waiting):  # each pays its own
             pay = ScopePays(self._ledger, agent, scope_id)
             mine = [each for each in waiting if each.scope_id == scope_id]
-            done = await _embed_all(agent, model, mine, pay) or done
+            texts = await unit(_clean, agent, scope_id, mine)
+            done = await _embed_all(agent, model, mine, texts, pay) or done
         return done
 
 
-async def _embed_all(
-    agent: Agent, model: ModelConfig, waiting: list[Waiting], pay: ScopePays
-) -> bool:
-    texts = [agent.redactor.text(each.text) for each in waiting]
+def _clean(agent: Agent, scope_id: str, waiting: list[Waiting]) -> list[str]:
+    """What is sent of each: a credential may be younger than a document that holds it."""
+    redactor = agent.redactor_with(open_all(read_sealed(agent.id, scope_id)))
+    return [redactor.text(each.text) for each in waiting]
 
+
+async def _embed_all(
+    agent: Agent, model: ModelConfig, waiting: list[Waiting], texts: list[str], pay: ScopePays
+) -> bool:
     async def make(_most: int | None) -> Embedded:
         return await embed(model, texts)
 
@@ -109,8 +115,9 @@ async def _embed_all(
         found = await pay("embedding", name, "\n".join(texts), make)
     except ProviderError as error:
         if error.kind in ("bad_request", "context_overflow") and len(waiting) > 1:
-            for each in waiting:  # one of them is at fault, and the others shall not wait for it
-                await _embed_all(agent, model, [each], pay)
+            # One of them is at fault, and the others shall not wait for it.
+            for each, text in zip(waiting, texts, strict=True):
+                await _embed_all(agent, model, [each], [text], pay)
             return True
         await _wait(agent, waiting, str(error))
         return False

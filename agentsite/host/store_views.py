@@ -68,21 +68,19 @@ async def settle(work: Awaitable[Any]) -> Any:
 
 
 async def list_as_json(
-    agent_id: str | None,
-    scope_id: str,
-    name: str,
-    query: dict[str, Any],
-    key_id: int | None = None,
+    agent_id: str | None, caller: Caller, name: str, query: dict[str, Any]
 ) -> bytes:
     """A page of documents by a query of `ListQuery`, checked. Raises `Refusal`."""
     if "similar" not in query:
-        found: bytes = await settle(unit(_list, agent_id, scope_id, name, query))
+        found: bytes = await settle(unit(_list, agent_id, caller.scope_id, name, query))
         return found
-    place, agent = await settle(unit(_open_for_vectors, agent_id, scope_id, name))
+    place, agent = await settle(unit(_open_for_vectors, agent_id, caller.scope_id, name))
     vectors = agent.bundle.config.models.embedding
-    pay = ScopePays(site().ledger, agent, scope_id, key_id)
+    pay = ScopePays(site().ledger, agent, caller.scope_id, caller.identity.key_id)
+    text = redact_for(caller.sealed(agent.id), query["similar"])  # a provider reads it
+    asked = {**_read_filter(query), "similar": text}
     try:
-        near = await settle(find_similar(place, vectors, _read_filter(query), pay, trace=True))
+        near = await settle(find_similar(place, vectors, asked, pay, trace=True))
     except BudgetSpent as spent:
         raise Refusal(429, "budget_exceeded", str(spent)) from spent
     return encode_json(near)
@@ -118,8 +116,7 @@ class DocumentList(StoreView):
         agent = query.pop("agentId", None)
         if "similar" in query:  # whose number of documents has a default of its own
             query["limit"] = self.request.query_params.get("limit")
-        key_id = self.caller.identity.key_id
-        return json_answer(await list_as_json(agent, self.scope_id, name, query, key_id))
+        return json_answer(await list_as_json(agent, self.caller, name, query))
 
     @extend_schema(**fields.ADD)
     async def post(self, request: Request, name: str) -> HttpResponse:

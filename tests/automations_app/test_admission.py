@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
+from cryptography.fernet import Fernet
 
 from agentsite.host.errors import Refusal
 from automations_app.admission import (
@@ -12,12 +16,14 @@ from automations_app.admission import (
     Genuine,
     admit,
     judge,
-    show_event,
     store,
 )
 from automations_app.answers import compose
+from automations_app.events import show_event
 from automations_app.inbound import BadEvent
 from automations_app.models import Automation, AutomationRun, InboundDelivery
+from automations_app.webhooks import replay
+from sessions_app.scopes import save_credentials
 from tests.requirements import requirement
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +33,7 @@ def genuine(automation: Automation, sender_id: str | None, note: str = "", n: in
     """One whose sender was believed; its body is its number."""
     headers = {"content-type": "application/json", "x-note": note}
     arrived = Arrived("desk", automation.name, "/webhooks/hook", headers, b"%d" % n, True)
-    return Genuine(automation, arrived, sender_id, str(n), is_async=True)
+    return Genuine(automation, arrived, sender_id, n, str(n), is_async=True)
 
 
 @pytest.fixture
@@ -116,3 +122,26 @@ def test_what_cannot_be_stored_costs_no_other(hook: Automation) -> None:
     assert [one.status for one in told if isinstance(one, Refusal)] == [400, 404]
     assert set(InboundDelivery.objects.values_list("sender_id", flat=True)) == {"m1", "m4"}
     assert AutomationRun.objects.count() == 2
+
+
+@requirement("scope.canary", "automations.partitions")
+def test_runs_show_an_event_without_the_credentials_of_their_own_scope(settings: Any) -> None:
+    settings.AGENT_SECRET_KEYS = [Fernet.generate_key().decode()]
+    save_credentials("desk", "one", {"PIN": "hunter2-of-one"})
+    save_credentials("desk", "two", {"PIN": 'two "quoted" <pin>'})
+    each = Automation.objects.create(
+        agent="desk", name="each", prompt="Go.", trigger="webhook", partition="each", mode="async"
+    )
+    event = {"a": "x hunter2-of-one", "b": ['two "quoted" <pin>']}
+    body = json.dumps(event).encode()
+    one = Genuine(each, came(each, body), None, event, show_event(event), is_async=True)
+    (outcome,) = store([one])
+    assert isinstance(outcome, Admitted)
+    shown = dict(AutomationRun.objects.values_list("scope_id", "event"))
+    assert json.loads(shown["one"]) == {"a": "x [REDACTED]", "b": ['two "quoted" <pin>']}
+    assert json.loads(shown["two"]) == {"a": "x hunter2-of-one", "b": ["[REDACTED]"]}
+    row = InboundDelivery.objects.get()
+    assert bytes(row.body) == body
+    replay(row.pk, "ada")
+    again = AutomationRun.objects.filter(requested_by="ada").values_list("scope_id", "event")
+    assert dict(again) == shown

@@ -16,8 +16,15 @@ SIGNING = "canary-signing-key-0123456789"
 FERNET = "Y2FuYXJ5LWZlcm5ldC1rZXktMDEyMzQ1Njc4OWFiY2Q="
 SCOPED = "canary of a scope + 11"
 """Saved as a credential of the scope; with it the server's own must stay known."""
+SCOPE = "canary"
 PLANTED = {"CANARY_SCOPED": SCOPED, "CANARY_KEY": KEY, "CANARY_TOOL": TOOL, "SECRET_KEY": SIGNING}
 PLANTED |= {"AGENT_SECRET_KEYS": FERNET}
+EMBEDDING = {**OPENAI, "model": "text-embedding-3-small"}
+IN_PART = {
+    "automations_app_inbounddelivery": "SELECT id, scope_id, sender_id, headers"
+    " FROM automations_app_inbounddelivery"
+}
+"""What is looked through of a table that keeps bytes as they came in, for a replay."""
 HANDLER = """
 from agentsite.tools.results import ToolError
 
@@ -39,12 +46,13 @@ def write_agent(folder: Path) -> None:
     """An agent whose every part knows secrets."""
     (folder / "tools" / "leak").mkdir(parents=True)
     (folder / "stores").mkdir()
+    (folder / "automations").mkdir()
     main = {**ANTHROPIC, "credentials": {"api_key": "env:CANARY_KEY"}}
     config = {
         "name": "canary",
         "version": "1.0.0",
-        "models": {"main": main, "simple": OPENAI},
-        "prices": PRICES,
+        "models": {"main": main, "simple": OPENAI, "embedding": EMBEDDING},
+        "prices": {**PRICES, "openai/text-embedding-3-small": {"input": 1, "output": 0}},
         "memory": {"enabled": True},
     }
     (folder / "amodal.json").write_text(json.dumps(config))
@@ -63,7 +71,10 @@ def write_agent(folder: Path) -> None:
     fields = {"title": {"type": "string"}, "text": {"type": "string"}}
     store = {"name": "notes", "entity": {"name": "Note", "key": "{title}", "schema": fields}}
     store |= {"trace": True, "history": {"versions": 3}}
+    store["embed"] = ["text"]
     (folder / "stores" / "notes.json").write_text(json.dumps(store))
+    hook = {"title": "Hook", "prompt": "What came?", "trigger": "webhook", "scope": SCOPE}
+    (folder / "automations" / "hook.json").write_text(json.dumps(hook))
 
 
 def escape(text: str) -> str:
@@ -90,7 +101,8 @@ def read_rows(lab: Lab) -> Iterator[tuple[str, str]]:
         " AND table_type = 'BASE TABLE'"
     )
     for (table,) in tables:
-        yield str(table), "\n".join(map(_to_text, lab.query(f'TABLE "{table}"')))
+        rows = lab.query(IN_PART.get(str(table), f'TABLE "{table}"'))
+        yield str(table), "\n".join(map(_to_text, rows))
 
 
 def _to_text(value: Any) -> str:

@@ -16,6 +16,7 @@ from tests.host.bus_client import listen
 from tests.host.canary import (
     FERNET,
     KEY,
+    SCOPE,
     SCOPED,
     SIGNING,
     TOOL,
@@ -28,7 +29,6 @@ from tests.lab import SIMPLE, Lab, call, plan
 from tests.requirements import requirement
 from tests.wire_client import Client, parse_frame
 
-SCOPE = "canary"
 ALL = f"{KEY} {TOOL} {SIGNING} {FERNET} {SCOPED}"
 
 
@@ -93,6 +93,7 @@ async def call_rest(client: Client, session_id: str) -> list[str]:
         ("PUT", "/api/stores/notes/other", {"title": KEY, "text": ALL}),
         ("GET", "/api/stores/notes", None),
         ("GET", f"/api/stores/notes?sort={quote(KEY, safe='')}", None),
+        ("GET", f"/api/stores/notes?similar={quote(ALL, safe='')}", None),
         ("GET", "/api/stores/notes/rest", None),
         ("GET", f"/api/stores/{quote(KEY, safe='')}", None),
         ("POST", "/chat", {"message": "x", KEY: 1}),
@@ -129,6 +130,9 @@ async def test_no_secret_is_found_outside(
     typed = {"sessionId": first.session_id, "action": "credential_saved", "scope_id": SCOPE}
     saved = await client.ask("POST", "/widget-actions", {**typed, "values": {"PIN": SCOPED}})
     assert saved.status == 200, saved.raw
+    came = await client.post("/webhooks/hook?agentId=canary", {"note": ALL, KEY: [SCOPED]})
+    assert came.status == 200, came.raw
+    look("webhook", came.raw.decode())
     async with listen(client, SCOPE) as bus:
         for number, message in enumerate([*words_of_callers(), *answers_of_models()]):
             body = client.body(message, scope_id=SCOPE)
@@ -151,6 +155,8 @@ async def test_no_secret_is_found_outside(
     look("log", lab.servers[0].log)
     assert found == {}
     assert lab.query("SELECT count(*) FROM stores_app_document")[0][0] >= 3
+    (event,) = lab.query("SELECT event FROM automations_app_automationrun")
+    assert event[0].count("[REDACTED]") >= 7
     assert lab.query("SELECT count(*) FROM memory_app_memoryentry")[0][0] >= 2
 
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from cryptography.fernet import Fernet
 
+from tests.host.test_bus_callers import make_key
 from tests.lab import ANTHROPIC, GOOGLE, OPENAI, PRICES, Lab, call, plan
+from tests.mcp_server.speaking import MODES, read, speak
 from tests.requirements import requirement
 from tests.wire_client import Client, eventually
 
@@ -227,3 +230,48 @@ async def test_documents_from_before_get_vectors_too(
         return await shop.near("tent") == ["tent"]
 
     await eventually(found)
+
+
+@requirement("runs.beside", "mcp.resources", "scope.canary")
+async def test_a_question_is_its_keys_to_pay_and_holds_no_credential_of_its_scope(
+    lone_lab: Callable[..., Lab], http: aiohttp.ClientSession
+) -> None:
+    secret, seal = "a-tent-that-nobody-knows", Fernet.generate_key().decode()
+    lab = lone_lab(AGENT_AUTH="key", AGENT_SECRET_KEYS=seal)
+    write_agent(lab.agents / "wares-openai", EMBEDDERS["openai"])
+    lab.change(
+        "INSERT INTO sessions_app_scope (agent, scope_id, label, context)"
+        " VALUES ('wares-openai', 'old', '', '{}')"
+    )
+    lab.change(
+        "INSERT INTO sessions_app_scopecredential (agent, scope_id, name, connection, value)"
+        " VALUES ('wares-openai', 'old', 'PIN', '', %s)",
+        Fernet(seal).encrypt(secret.encode()),
+    )
+    lab.change(  # as from before the credential was saved
+        "INSERT INTO stores_app_document (agent, scope_id, store, key, version, shared, payload)"
+        " VALUES ('wares-openai', 'old', 'wares', 'tent', 1, false, %s)",
+        json.dumps({"id": "tent", "text": f"It is {secret}", "kind": None}),
+    )
+    url, bearer = lab.start().wait_ready().url, {"Authorization": make_key(lab)}
+
+    async def found() -> bool:
+        path = f"/api/stores/wares?agentId=wares-openai&scope_id=old&similar={secret}"
+        told = (await Client(http, url).ask("GET", path, **bearer)).json
+        return [each["key"] for each in told["documents"]] == ["tent"]
+
+    await eventually(found)
+    paid = "SELECT count(key_id), count(*) FROM sessions_app_modelcall WHERE purpose = 'embedding'"
+    [(by_key, _)] = lab.query(paid)
+    async with speak(f"{url}/mcp/wares-openai?scope_id=old", MODES[-1], bearer) as mcp:
+        near = await read(mcp, f"store://wares?similar={secret}")
+    assert [each["key"] for each in near["documents"]] == ["tent"]
+
+    async def counted() -> bool:
+        return bool(lab.query(paid)[0][0] == by_key + 1)
+
+    await eventually(counted)
+    asked = [each for each in lab.fake.fake.requests if each.vendor == "embeddings"]
+    assert len(asked) >= 3
+    assert all("[REDACTED]" in json.dumps(each.body) for each in asked)
+    assert secret not in json.dumps([each.body for each in asked])

@@ -63,7 +63,7 @@ async def read(agent: Agent, caller: Caller, uri: str) -> str:
         key = unquote(parts["key"])
         return (await document_as_json(agent.id, caller.scope_id, store, key)).decode()
     query = _read_query(parts["query"] or "")
-    return (await list_as_json(agent.id, caller.scope_id, store, query)).decode()
+    return (await list_as_json(agent.id, caller, store, query)).decode()
 
 
 def _read_query(text: str) -> dict[str, Any]:
