@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
+from cronsim import CronSimError
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -43,6 +46,18 @@ def _turn(automation_id: int, *, paused: bool, reason: str) -> bool:
             return False
         row = rows.get()
         clock.arm(row)
-        event = AutomationStopped(row.name) if paused else AutomationStarted(row.name)
+        started = AutomationStarted(row.name, _find_interval(row))
+        event = AutomationStopped(row.name) if paused else started
         tell(row.agent, "", event, audience="everyone")
     return True
+
+
+def _find_interval(row: Automation) -> int:
+    """Milliseconds between its next two due times; 0 where no clock sets it off twice."""
+    if row.trigger != Automation.Trigger.CRON:
+        return 0
+    try:
+        coming = clock.next_times(row.schedule, row.timezone, dt.datetime.now(dt.UTC), 2)
+    except (ValueError, CronSimError):  # its zone has left the system's list; `due.py` tells of it
+        return 0
+    return round((coming[1] - coming[0]).total_seconds() * 1000) if len(coming) == 2 else 0

@@ -115,9 +115,10 @@ class AutomationFailed(_Event, frozen=True, tag="automation_failed"):
 
 
 class AutomationStarted(_Event, frozen=True, tag="automation_started"):
-    """An automation that was paused is on again."""
+    """An automation that was paused is on again; `intervalMs` lies between its next due times."""
 
     name: str
+    interval_ms: int = 0
 
 
 class AutomationStopped(_Event, frozen=True, tag="automation_stopped"):
@@ -137,6 +138,12 @@ class ManifestFailed(_Event, frozen=True, tag="manifest_failed"):
     """An edit of an agent has errors, and its last good version serves on. Staff only."""
 
     problem: str
+
+
+class FilesChanged(_Event, frozen=True, tag="files_changed"):
+    """A tool wrote or deleted a file of the agent, or an accepted proposal did. Staff only."""
+
+    path: str
 
 
 class AlertRaised(_Event, frozen=True, tag="alert_raised"):
@@ -185,6 +192,7 @@ AnyBusEvent = (
     | AutomationStopped
     | ManifestChanged
     | ManifestFailed
+    | FilesChanged
     | AlertRaised
     | DeliverySucceeded
     | DeliveryFailed

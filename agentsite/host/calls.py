@@ -19,6 +19,7 @@ from agentsite.engine.messages import (
     ToolResultPart,
 )
 from agentsite.engine.transcript import widget_to_api
+from agentsite.host.manifest_news import tell_file
 from agentsite.host.output_guard import guard_event, guard_result, note_leak
 from agentsite.host.patience import patient_unit
 from agentsite.host.paying import RunPays
@@ -215,6 +216,7 @@ class Calls:
             read_result=self._read_result,
             pay=RunPays(driver),
             redact=lambda value: conversation.redactor.value(value),
+            tell_file=partial(tell_file, conversation.agent.id),
             context=conversation.request.context,
             open_credential=self.open_credential,
             delegated=driver.purpose == "subagent",

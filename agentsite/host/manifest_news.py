@@ -1,7 +1,7 @@
 """The bus is told when another version of an agent serves, or an edit of it has errors.
 
-Law: told once, whichever process sees it first. In development files are looked at every
-other second; in production, where they do not change, once at the start.
+Law: a version is told once, whichever process sees it first. In development files are looked at
+every other second; in production, where they do not change, once at the start.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
-from agentsite.bus.catalogue import ManifestChanged, ManifestFailed, encode
+from agentsite.bus.catalogue import FilesChanged, ManifestChanged, ManifestFailed, encode
 from agentsite.bus.models import BusEvent
 from agentsite.bus.writing import tell
 from agentsite.host.agents import ServedAgents
 from agentsite.host.redaction import LOGS
 from agentsite.manifest.bundle import Bundle
 from agentsite.manifest.problems import ManifestError
-from agentsite.rows.tenancy import act_for_all
+from agentsite.rows.tenancy import act_for_all, acting_for_all
 from agentsite.rows.units import unit
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,15 @@ class ManifestNews:
         if problem is not None:
             return ManifestFailed(LOGS.redactor.text(problem))
         return ManifestChanged(bundle.version, bundle.hash)
+
+
+async def tell_file(agent: str, path: str) -> None:
+    """Tell staff that a file of an agent has changed; it has, even where nobody can be told."""
+    with acting_for_all("an agent's files are no scope's"):
+        try:
+            await unit(partial(tell, agent, "", FilesChanged(path), audience="staff"))
+        except DatabaseError as error:
+            logger.warning("the event bus could not be told of %s: %s", path, error)
 
 
 def _tell_once(agent: str, news: News) -> None:

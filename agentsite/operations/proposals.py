@@ -20,6 +20,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from agentsite.bus.catalogue import FilesChanged
+from agentsite.bus.writing import tell
 from agentsite.manifest.env import read_environ
 from agentsite.manifest.loader import MANIFEST, load
 from agentsite.manifest.problems import ManifestError
@@ -92,6 +94,8 @@ def _decide(row: Proposal, status: str, by: str, comment: str, file: str = "") -
             after = {"status": status, "file": file}
             told = {"before": {"status": Proposal.Status.WAITING}, "after": after}
             record(by, f"proposal.{status}", row.pk, told)
+            if file:
+                tell(row.agent, "", FilesChanged(file), audience="staff")
     return bool(changed)
 
 

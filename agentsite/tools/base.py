@@ -59,6 +59,10 @@ async def have_none(name: str) -> str | None:
     return None
 
 
+async def tell_nobody(path: str) -> None:
+    """Nobody hears of changed files."""
+
+
 Value = TypeVar("Value")
 Make = Callable[[int | None], Awaitable[tuple[Value, Usage]]]
 """Calls a model, whose answer may have so many tokens; what came of it, and what it used."""
@@ -97,6 +101,8 @@ class ToolContext:
     pay: Pay
     redact: Callable[[Any], Any] = lambda value: value
     """Takes known secrets out of a JSON value, before it is stored."""
+    tell_file: Callable[[str], Awaitable[None]] = tell_nobody
+    """Tells staff of a file of the agent that the call has written or deleted, by its path."""
     context: Mapping[str, str] = field(default_factory=dict)
     """Values for context injection, those of the scope's row and of its token included."""
     open_credential: OpenCredential = have_none

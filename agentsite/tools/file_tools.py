@@ -75,9 +75,12 @@ def _make_call(files: RepoFiles, work: Work, *, read_only: bool) -> Call:
         if not (read_only or context.approved) and governs(arguments["path"]):
             raise ToolError(f"{arguments['path']} is written only with the approval of a person.")
         try:
-            return ToolResult.ok(await run_in_thread(lambda: work(files, arguments), "files"))
+            told = await run_in_thread(lambda: work(files, arguments), "files")
         except OSError as error:
             raise ToolError(f"The file system refused: {error.strerror}") from None
+        if not read_only:
+            await context.tell_file(context.redact(arguments["path"]))
+        return ToolResult.ok(told)
 
     return call
 

@@ -57,9 +57,14 @@ async def test_schedules_are_stopped_and_started(client: Client, workshop: Lab) 
     assert await _turn(client, "by-hand", "start") == (409, '"by-hand" has no schedule.')
     assert (await _turn(client, "nowhere", "run"))[0] == 404
     told = workshop.query(
-        "SELECT type, audience FROM bus_busevent WHERE data LIKE '%%hourly%%' ORDER BY id"
+        "SELECT type, audience, data::jsonb->'intervalMs' FROM bus_busevent"
+        " WHERE data LIKE '%%hourly%%' ORDER BY id"
     )
-    assert told == [("automation_stopped", "everyone"), ("automation_started", "everyone")]
+    hour = 3_600_000
+    assert told == [
+        ("automation_stopped", "everyone", None),
+        ("automation_started", "everyone", hour),
+    ]
     noted = workshop.query(
         "SELECT action, details::jsonb->'after'->>'paused' FROM operations_auditentry"
         " WHERE details::jsonb->>'automation' = 'hourly' ORDER BY number"

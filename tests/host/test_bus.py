@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+import aiohttp
+
 from tests.host.bus_client import Listening, listen
-from tests.lab import Lab, call, plan
+from tests.lab import ANTHROPIC, OPENAI, Lab, call, plan
 from tests.requirements import requirement
 from tests.wire_client import BOUND, Client
 
@@ -188,3 +192,27 @@ async def test_streams_end_when_the_server_stops(client: Client, lab: Lab) -> No
         await asyncio.to_thread(server.stop)
         async with asyncio.timeout(BOUND):
             await seen.response.content.read()
+
+
+@requirement("scope.bus")
+async def test_staff_hear_of_files_that_tools_write(
+    lone_lab: Callable[..., Lab], http: aiohttp.ClientSession
+) -> None:
+    lab = lone_lab()
+    (lab.agents / "author").mkdir()
+    models = {"main": ANTHROPIC, "simple": OPENAI}
+    config = {"name": "author", "version": "1.0.0", "models": models, "fileTools": True}
+    (lab.agents / "author" / "amodal.json").write_text(json.dumps(config))
+    client = Client(http, lab.start().wait_ready().url, "author")
+    path = "knowledge/returns.md"
+    turns = [
+        {"tools": [call("write_repo_file", path=path, content="Two days.")]},
+        {"tools": [call("read_repo_file", path=path)]},
+        {"tools": [call("delete_repo_file", path=path)]},
+    ]
+    await client.talk(plan(*turns, {"text": "Done."}), scope_id="mine")
+    rows = lab.query(
+        "SELECT audience, agent, scope_id, data::jsonb->>'path' FROM bus_busevent"
+        " WHERE type = 'files_changed'"
+    )
+    assert rows == [("staff", "author", "", path)] * 2

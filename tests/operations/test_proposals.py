@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from agentsite.bus.models import BusEvent
 from agentsite.manifest.loader import load
 from agentsite.operations import proposals
 from agentsite.operations.models import Proposal
@@ -52,6 +53,9 @@ def test_an_accepted_proposal_is_a_document_of_the_agent(root: Path) -> None:
     assert "knowledge/ruckgabe-how.md" in press("accept", row)
     row.refresh_from_db()
     assert (row.status, row.file) == ("accepted", "knowledge/ruckgabe-how.md")
+    told = BusEvent.objects.get(type="files_changed")
+    assert (told.audience, told.agent, told.scope_id) == ("staff", row.agent, "")
+    assert json.loads(told.data)["path"] == row.file
     found = {document.name: document for document in load(root, {}).knowledge}
     assert found["ruckgabe-how"].title == "Rückgabe: how?"
     assert "Ask for the number." in found["ruckgabe-how"].body
