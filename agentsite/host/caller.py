@@ -27,7 +27,7 @@ from agentsite.host.naming import NOBODY, Named, choose_scope, read_places
 from agentsite.host.redaction import CALLERS
 from agentsite.host.site import site
 from agentsite.host.staff import find_staff
-from agentsite.host.tokens import TokenRefused
+from agentsite.host.tokens import PAUSE_SECONDS, IssuerUnavailable, TokenRefused
 from agentsite.rows.tenancy import act_for, acting_for_all
 from agentsite.rows.units import unit
 from agentsite.telemetry.ids import carry
@@ -50,7 +50,7 @@ async def resolve_caller(
     `body` is what the body names, `agent` and `session` what the route is about; with
     `facts_later` what is not at hand of the scope is left to whoever enters an agent.
     Row work of the request's task is on that scope's behalf from here on.
-    Raises `Refusal`: 400 `scope_required` and for contradictions, 401, 403, 429.
+    Raises `Refusal`: 400 `scope_required` and for contradictions, 401, 403, 429, 503.
     """
     identity = await identify(request)
     scope_id = choose_scope(identity, [*read_places(request), body])
@@ -98,7 +98,7 @@ def _check_agents(caller: Caller, named: str | None) -> None:
 
 
 async def identify(request: HttpRequest) -> Identity:
-    """The caller of a request, looked up once per request. Raises `Refusal` 401, 403, 429."""
+    """The caller of a request, looked up once per request. Raises `Refusal` 401, 429, 503."""
     known: Identity | None = getattr(request, KEPT, None)
     if known is None:
         with acting_for_all("who calls is not known yet"):
@@ -148,6 +148,10 @@ async def _take_token(text: str) -> Identity:
         claims = await site().callers.tokens.verify(text)
     except TokenRefused as refusal:
         raise unauthorized(str(refusal)) from refusal
+    except IssuerUnavailable as error:
+        text = "The token's issuer cannot be asked for its keys just now. Try again in a moment."
+        wait = {"Retry-After": f"{PAUSE_SECONDS:.0f}"}
+        raise Refusal(503, "issuer_unavailable", text, headers=wait) from error
     return Identity(
         "token",
         claims.subject,

@@ -27,6 +27,8 @@ MAX_SET = 512 * 1024
 FETCH_SECONDS = 5.0
 FRESH_SECONDS = 300.0
 """Older keys still count, and are fetched anew in the background."""
+HARD_AGE_SECONDS = 3600.0
+"""Older keys may have been withdrawn: they count no more before a fetch has succeeded."""
 PAUSE_SECONDS = 10.0
 """Between two fetches, whatever strangers put into their tokens."""
 ROLES = ("user", "admin", "ops")
@@ -34,6 +36,14 @@ ROLES = ("user", "admin", "ops")
 
 class TokenRefused(Exception):
     """Why a token does not count, fit for its bearer."""
+
+
+class WrongKey(TokenRefused):
+    """The key that was tried did not make the signature."""
+
+
+class IssuerUnavailable(Exception):
+    """Whether a token counts cannot be said: its issuer's keys cannot be fetched."""
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -53,7 +63,7 @@ class Tokens:
         self._keys = KeySet(settings.AGENT_JWT_JWKS_URL)
 
     async def verify(self, token: str) -> Claims:
-        """The claims of a token. Raises `TokenRefused`."""
+        """The claims of a token. Raises `TokenRefused` or `IssuerUnavailable`."""
         if len(token) > MAX_TOKEN:
             raise TokenRefused("The token is too long.")
         try:
@@ -64,13 +74,20 @@ class Tokens:
         if algorithm == "HS256" and settings.AGENT_JWT_SECRET:
             return read_claims(_decode(token, settings.AGENT_JWT_SECRET, "HS256"))
         if algorithm in PUBLIC and settings.AGENT_JWT_JWKS_URL:
-            key = await self._keys.find(kid if isinstance(kid, str) else None)
-            if key is None:
-                raise TokenRefused("The token is signed with a key that its issuer does not list.")
-            if key.algorithm_name != algorithm:
-                raise TokenRefused("The token's key is for another algorithm.")
-            return read_claims(_decode(token, key.key, algorithm))
+            return await self._verify_public(
+                token, algorithm, kid if isinstance(kid, str) else None
+            )
         raise TokenRefused("The token is signed with an algorithm that is not accepted here.")
+
+    async def _verify_public(self, token: str, algorithm: str, kid: str | None) -> Claims:
+        key = await self._keys.find(kid)
+        try:
+            return _read_signed(token, key, algorithm)
+        except WrongKey:
+            if kid is not None or key is None:  # then it was the one that is named, or looked for
+                raise
+        await self._keys.look()  # the only key may be another one by now
+        return _read_signed(token, await self._keys.find(None), algorithm)
 
     async def close(self) -> None:
         """Let go of a fetch that is under way."""
@@ -80,21 +97,38 @@ class Tokens:
 class KeySet:
     """The public keys at a JWKS address."""
 
-    def __init__(self, url: str, pause: float = PAUSE_SECONDS) -> None:
-        self._url, self._pause = url, pause
+    def __init__(
+        self, url: str, pause: float = PAUSE_SECONDS, hard_age: float = HARD_AGE_SECONDS
+    ) -> None:
+        """`pause` and `hard_age` in seconds, as the constants say."""
+        self._url, self._pause, self._hard_age = url, pause, hard_age
+        self._failed = False
+        """Whether the newest fetch did."""
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_at = self._tried_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None) -> jwt.PyJWK | None:
-        """The key with this id (without one: the only key). An unknown id is worth one look."""
-        if time.monotonic() - self._fetched_at > FRESH_SECONDS:
+        """The key with this id (without one: the only key). An unknown id is worth one look.
+
+        Raises `IssuerUnavailable` where that look, or one at keys of the hard age, has failed.
+        """
+        age = time.monotonic() - self._fetched_at
+        if age > self._hard_age:
+            await self.look()
+        elif age > FRESH_SECONDS:
             self._fetch_soon()
         if self._pick(kid) is None:
-            self._fetch_soon()
-            if self._fetching is not None:
-                await asyncio.shield(self._fetching)
+            await self.look()
         return self._pick(kid)
+
+    async def look(self) -> None:
+        """Fetch the keys unless that was done a moment ago. Raises `IssuerUnavailable`."""
+        self._fetch_soon()
+        if self._fetching is not None:
+            await asyncio.shield(self._fetching)
+        if self._failed:
+            raise IssuerUnavailable
 
     def _pick(self, kid: str | None) -> jwt.PyJWK | None:
         if kid is None:
@@ -111,7 +145,9 @@ class KeySet:
         try:
             self._keys = read_keys(await fetch_set(self._url))
             self._fetched_at = time.monotonic()
+            self._failed = False
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError) as error:
+            self._failed = True
             logger.warning("the public keys of the tokens' issuer cannot be fetched: %s", error)
 
     async def close(self) -> None:
@@ -158,6 +194,15 @@ def read_keys(given: Any) -> dict[str | None, jwt.PyJWK]:
     return found
 
 
+def _read_signed(token: str, key: jwt.PyJWK | None, algorithm: str) -> Claims:
+    """The claims of a token that this key has signed. Raises `WrongKey`, `TokenRefused`."""
+    if key is None:
+        raise WrongKey("The token is signed with a key that its issuer does not list.")
+    if key.algorithm_name != algorithm:
+        raise WrongKey("The token's key is for another algorithm.")
+    return read_claims(_decode(token, key.key, algorithm))
+
+
 def _decode(token: str, key: Any, algorithm: str) -> dict[str, Any]:
     audience, issuer = settings.AGENT_JWT_AUDIENCE or None, settings.AGENT_JWT_ISSUER or None
     needed = ["exp", *(["aud"] if audience else []), *(["iss"] if issuer else [])]
@@ -180,7 +225,7 @@ def _decode(token: str, key: Any, algorithm: str) -> dict[str, Any]:
     except jwt.MissingRequiredClaimError as error:
         raise TokenRefused(f'The token lacks the claim "{error.claim}".') from error
     except (jwt.PyJWTError, TypeError, ValueError) as error:
-        raise TokenRefused("The token's signature does not hold.") from error
+        raise WrongKey("The token's signature does not hold.") from error
 
 
 def read_claims(claims: Mapping[str, Any]) -> Claims:

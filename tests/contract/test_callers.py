@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
 from agentsite.host.callers import REMEMBERED, remember
-from agentsite.host.tokens import KeySet
+from agentsite.host.tokens import IssuerUnavailable, KeySet, TokenRefused, Tokens
 from tests.gatehouse import Gate, wait_for
-from tests.issuer import SECRET, Issuer, standard, token
+from tests.issuer import AUDIENCE, ISSUER, SECRET, Issuer, standard, token
 from tests.requirements import requirement
 from tests.server import Client
+from tests.servers import Server, fresh_database
 
 
 @requirement("scope.unauthorized")
@@ -173,6 +175,74 @@ async def test_a_new_key_is_found_once_the_pause_is_over() -> None:
     assert issuer.asked == asked
     await keys.close()
     await hasty.close()
+
+
+@requirement("scope.jwks-rotation")
+async def test_keys_that_cannot_be_fetched_are_no_refusal_and_count_for_a_time() -> None:
+    issuer = Issuer()
+    issuer.add("old")
+    keys, aged = KeySet(issuer.url, pause=0), KeySet(issuer.url, pause=0, hard_age=0)
+    assert await keys.find("old") is not None
+    assert await aged.find("old") is not None
+    issuer.keys.clear()
+    issuer.add("new")
+    assert await aged.find("old") is None, "it was withdrawn"
+    issuer.close()
+    assert await keys.find("old") is not None
+    for each, kid in ((keys, "new"), (aged, "new"), (aged, "old")):
+        with pytest.raises(IssuerUnavailable):
+            await each.find(kid)
+    await keys.close()
+    await aged.close()
+
+
+@requirement("scope.jwks-rotation")
+async def test_a_signature_without_the_name_of_its_key_is_worth_one_look(settings: Any) -> None:
+    issuer = Issuer()
+    issuer.add("only")
+    settings.AGENT_JWT_JWKS_URL = issuer.url
+    settings.AGENT_JWT_ISSUER, settings.AGENT_JWT_AUDIENCE = ISSUER, AUDIENCE
+    tokens = Tokens()
+    tokens._keys = KeySet(issuer.url, pause=0)
+
+    def sign() -> str:
+        return jwt.encode(standard(scope_id="a"), issuer.keys["only"], algorithm="RS256")
+
+    old = sign()
+    assert (await tokens.verify(old)).scope_id == "a"
+    issuer.add("only")  # another key by the same name
+    assert (await tokens.verify(sign())).scope_id == "a"
+    asked = issuer.asked
+    with pytest.raises(TokenRefused, match="does not hold"):
+        await tokens.verify(old)
+    assert issuer.asked == asked + 1
+    issuer.close()
+    with pytest.raises(IssuerUnavailable):
+        await tokens.verify(old)
+    await tokens.close()
+
+
+@requirement("scope.jwks-rotation")
+def test_who_cannot_be_judged_is_told_to_come_again(
+    gate: Gate, postgres: str, tmp_path: Path
+) -> None:
+    with fresh_database(postgres) as url:
+        server = Server(
+            url,
+            tmp_path,
+            AGENT_AUTH="jwt",
+            AGENT_JWT_JWKS_URL="http://127.0.0.1:9/keys",
+            AGENT_JWT_ISSUER=ISSUER,
+            AGENT_JWT_AUDIENCE=AUDIENCE,
+        )
+        try:
+            sent = {"Authorization": f"Bearer {gate.issuer.sign('first')}"}
+            client = Client(server.wait_ready(), "", "desk")
+            answer = client.ask("GET", "/sessions", headers=sent)
+        finally:
+            server.close()
+    assert (answer.status, answer.code) == (503, "issuer_unavailable")
+    assert answer.headers["retry-after"] == "10"
 
 
 @requirement("http.tenant")
