@@ -138,6 +138,8 @@ BUS_RETENTION_HOURS = _number("BUS_RETENTION_HOURS", 24, least=1)
 EVENTSTREAM_STORAGE_CLASS = "agentsite.host.bus_storage.BusStorage"
 EVENTSTREAM_CHANNELMANAGER_CLASS = "agentsite.host.bus_storage.BusChannels"
 KEEPALIVE_SECONDS = _number("KEEPALIVE_SECONDS", 15, least=1)
+STREAM_SECONDS = _number("STREAM_SECONDS", 600, least=1)
+"""Then a stream that has no end of its own ends: who comes back is checked again."""
 SHUTDOWN_GRACE_SECONDS = _number("SHUTDOWN_GRACE_SECONDS", 20, least=1)
 """How long open answers may go on after SIGTERM; after Ctrl-C in a terminal it is 2."""
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django_eventstream.eventrequest import EventRequest
 from django_eventstream.eventstream import get_events
@@ -33,8 +34,6 @@ STEP = 500
 PAUSE_SECONDS = 0.02
 """Between two looks at the table: changes that come in a crowd are read together."""
 RETRY_SECONDS = 1.0
-LONGEST_SECONDS = 600
-"""Then a stream ends, so that its reader comes back and is checked again."""
 
 
 class Bus:
@@ -149,8 +148,10 @@ class BusStream:
             async for data in self._catch_up(opening=True):
                 yield data
             begun = last_sent = time.monotonic()
-            while not self._bus.closed and time.monotonic() - begun < LONGEST_SECONDS:
-                items, overflow = await self._wait(last_sent + self._keepalive - time.monotonic())
+            ends = begun + settings.STREAM_SECONDS  # who comes back is checked again
+            while not self._bus.closed and time.monotonic() < ends:
+                look_at = min(last_sent + self._keepalive, ends)
+                items, overflow = await self._wait(look_at - time.monotonic())
                 sent = False
                 if overflow:
                     async for data in self._catch_up():

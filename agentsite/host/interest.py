@@ -1,7 +1,7 @@
 """What a stream wants of a session's log: where it begins, and where it ends.
 
-Law: pure bookkeeping over events that pass by. The frame that closes a parked
-response is made here; it has no number and is not in the log.
+Law: pure bookkeeping over events that pass by. What closes a response whose time is over is
+made here; it has no number and is not in the log.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from agentsite.engine.events import (
 )
 from agentsite.host.clock import now_ms
 from agentsite.host.patience import patient_unit
-from agentsite.host.wire import encode_unlogged
+from agentsite.host.wire import KEEPALIVE, encode_unlogged
 from sessions_app import lookups
 
 
 class Interest:
-    """The whole session, for ever."""
+    """The whole session, for some seconds or (None) for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
         self.ended = False
+        self._until = None if seconds is None else time.monotonic() + seconds
 
     def takes(self, event: AnyEvent) -> bool:
         """Whether the stream shows this event; called once for each, in order."""
@@ -40,10 +41,11 @@ class Interest:
 
     def seconds_left(self) -> float | None:
         """Seconds until the stream ends by itself; None while nothing says so."""
-        return None
+        return None if self._until is None else self._until - time.monotonic()
 
     async def farewell(self) -> bytes:
-        raise RuntimeError("this stream has no end of its own")
+        """A comment: whoever comes back goes on behind the last number."""
+        return KEEPALIVE
 
 
 class OneRun(Interest):

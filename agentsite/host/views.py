@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
@@ -252,7 +253,7 @@ def read_bare_key(request: HttpRequest) -> str | None:
 
 @api("GET")
 async def session_events(request: HttpRequest, session_id: str) -> HttpResponseBase:
-    """`GET /sessions/{id}/events`: the log after a number, then live."""
+    """`GET /sessions/{id}/events`: the log after a number, then live, for `STREAM_SECONDS`."""
     caller = await resolve_caller(request, session=session_id)
     status = await unit(lookups.session_status, session_id, caller.scope_id)
     if status is None:
@@ -260,7 +261,8 @@ async def session_events(request: HttpRequest, session_id: str) -> HttpResponseB
     if status == "expired":
         raise Refusal(410, "session_expired", "The session's events were deleted when it expired.")
     after = read_last_event_id(request) or 0
-    return EventStream(follow(site().hub, session_id, after, Interest()), replay=True)
+    whole = Interest(settings.STREAM_SECONDS)
+    return EventStream(follow(site().hub, session_id, after, whole), replay=True)
 
 
 @api("POST")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.core.management import CommandError, call_command
 from rich.console import Console
 
 from agentsite.management.terminal.client import ChatClient
-from agentsite.management.terminal.conversation import Conversation
+from agentsite.management.terminal.conversation import LASTED_SECONDS, Conversation
 from agentsite.management.terminal.screen import Screen
 from tests.commands.fake_host import SESSION, FakeHost, Played, done, init, serve, text
 
@@ -120,6 +121,21 @@ def test_dropped_connection_goes_on_behind_the_last_number(host: FakeHost, broke
     assert [query["after"] for query in follows] == ["2", "3"]
     assert follows[0]["scope_id"] == "acme"
     assert talk.pauses == []
+
+
+def test_a_silent_stream_that_the_server_ends_in_time_is_no_lost_connection(
+    host: FakeHost,
+) -> None:
+    many = [Played([], broken=False) for _ in range(9)]
+    host.streams = [Played([init()]), *many, Played([text(2, "done"), done(3)])]
+    talk, moments = Talk(host), itertools.count(0, int(LASTED_SECONDS))
+    screen = talk.conversation.screen
+    talk.conversation = Conversation(
+        talk.client, screen, talk.answer, pause=talk.pauses.append, clock=lambda: next(moments)
+    )
+    assert talk.send("x") == "model_stop"
+    assert talk.pauses == []
+    assert talk.shown.startswith("done\n")
 
 
 def test_server_that_stays_away_is_given_up(host: FakeHost) -> None:

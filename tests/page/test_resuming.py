@@ -9,6 +9,13 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.page.fake_api import FakeApi
 from tests.page.steps import answers, call, frame, pause, result, say, text
 
+WATCH_FOR_LOSS = """() => {
+  window.lost = false;
+  new MutationObserver(() => {
+    window.lost ||= document.body.textContent.includes("Connection lost");
+  }).observe(document.body, { childList: true, subtree: true, characterData: true });
+}"""
+
 
 def test_a_reload_in_the_middle_loses_nothing(api: FakeApi, page: Page) -> None:
     steps = [
@@ -53,6 +60,25 @@ def test_a_lost_connection_is_repaired_silently(api: FakeApi, page: Page) -> Non
     assert len(api.sent("POST", "/chat/stream")) == 1
     seen = [head["Last-Event-ID"] for head in api.headers("GET", f"/sessions/{session}/events")]
     assert seen[0] == "2"
+
+
+def test_a_silent_stream_that_ends_in_time_is_taken_up_without_a_word(
+    api: FakeApi, page: Page
+) -> None:
+    api.scripts.append([text("Before, "), pause("late"), text("after.")])
+    page.clock.install()
+    page.goto(api.url)
+    say(page, "Go")
+    expect(answers(page)).to_contain_text("Before,")
+    page.evaluate(WATCH_FOR_LOSS)
+    path = f"/sessions/{next(iter(api.sessions))}/events"
+    for _ in range(3):
+        page.clock.fast_forward(31_000)  # below the silence that would end it by itself
+        with page.expect_response(lambda answer: answer.url.split("?")[0].endswith(path)):
+            api.cut_streams()
+    api.open_gate("late")
+    expect(answers(page)).to_have_text(re.compile(r"^Assistant\s*Before, after\."))
+    assert page.evaluate("window.lost") is False
 
 
 def test_a_server_that_is_away_is_waited_for(api: FakeApi, page: Page) -> None:

@@ -16,6 +16,8 @@ from agentsite.management.terminal.widgets import clean, show_value
 
 RETRIES = 5
 """Attempts in a row without a single frame before the client gives up."""
+LASTED_SECONDS = 30.0
+"""A connection that was silent so long was no failure: servers end streams now and then."""
 Ask = Callable[[str], str]
 
 
@@ -30,12 +32,13 @@ class Conversation:
         *,
         session: str | None = None,
         pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.client = client
         self.screen = screen
         self.session = session
         self._ask = ask
-        self._pause = pause
+        self._pause, self._clock = pause, clock
         self._seq = 0
         self._started = False
 
@@ -49,14 +52,15 @@ class Conversation:
         frames = self.client.start(message, self.session)
         failures = 0
         while True:
-            seen = self._seq
+            seen, begun = self._seq, self._clock()
             reason = self._attempt(frames)
             if reason:
                 return reason
             if not self.session:
                 self.screen.note("the server ended the stream without a word", "bold red")
                 return "lost"
-            failures = 0 if self._seq > seen else failures + 1
+            lasted = self._clock() - begun >= LASTED_SECONDS
+            failures = 0 if lasted or self._seq > seen else failures + 1
             if failures > RETRIES:
                 self.screen.note("the connection is lost; the run goes on without us", "bold red")
                 return "lost"

@@ -87,6 +87,8 @@ async function followRun() {
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
       if (read.value.includes("data:")) timer ??= setTimeout(readRunAgain, SOON);
     }
+    // A stream ends now and then; what is read again follows from where it stands.
+    if (answer.ok) timer ??= setTimeout(readRunAgain, LATER);
   } catch {
     // Closed by us, or lost: the bus tells of the run's end all the same.
   }

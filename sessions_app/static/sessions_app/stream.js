@@ -5,6 +5,7 @@ import { ApiError } from "./api.js";
 
 const SILENCE = 45_000; // the server sends a comment every 15 s
 const LONGEST_WAIT = 15_000;
+const LASTED = 30_000; // servers end streams now and then: one that lasted was no failure
 
 /** Frames `{seq, event, data}` of one response body, until it ends or is cut. */
 export async function* readFrames(response, signal) {
@@ -65,9 +66,11 @@ function isPassing(error) {
 export async function keepReading({ open, onFrame, onWait, isOver, signal }) {
   let failures = 0;
   while (!signal.aborted && !isOver()) {
+    let opened = Infinity;
     try {
       const response = await open(signal);
       onWait(null);
+      opened = performance.now();
       for await (const frame of readFrames(response, signal)) {
         failures = 0;
         onFrame(frame);
@@ -77,6 +80,7 @@ export async function keepReading({ open, onFrame, onWait, isOver, signal }) {
       if (!isPassing(error)) throw error;
     }
     if (signal.aborted || isOver()) return;
+    if (performance.now() - opened >= LASTED) failures = 0;
     const wait = Math.min(LONGEST_WAIT, 250 * 2 ** failures) * (0.75 + Math.random() / 2);
     failures += 1;
     if (failures > 1) onWait(wait);
