@@ -40,6 +40,12 @@ TARGET_KEYS: dict[str, tuple[set[str], set[str]]] = {
 
 MOST_CHARS = {"schedule": 200, "scope": 200}
 """As much as there is room for; a title is cut."""
+Retries = Annotated[Count, Field(le=10)]
+AlertAfter = Annotated[Positive, Field(le=1_000)]
+Minutes = Annotated[float, Strict(), Field(ge=0, le=525_600)]
+"""At most a year."""
+Tolerance = Annotated[Positive, Field(le=86_400)]
+"""At most a day: whoever holds an old delivery may send it again for so long."""
 
 
 def find_nul(value: object) -> bool:
@@ -82,9 +88,9 @@ class DeliveryBlock(CamelModel):
 
 
 class FailureAlert(CamelModel):
-    after: Positive = 1
+    after: AlertAfter = 1
     """Failures in a row."""
-    cooldown_minutes: Annotated[float, Strict(), Field(ge=0)] = 60
+    cooldown_minutes: Minutes = 60
     targets: Annotated[tuple[Target, ...], Some]
 
 
@@ -95,7 +101,7 @@ class WebhookAuth(CamelModel):
     secret: SecretStr
     header: Text | None = None
     prefix: str | None = None
-    tolerance: Positive = 300
+    tolerance: Tolerance = 300
     """Seconds between the sender's time stamp and our clock."""
 
     @model_validator(mode="after")
@@ -128,7 +134,7 @@ class AutomationSpec(CamelModel):
     """Partition of its runs; `each` runs once per known scope."""
     mode: Literal["sync", "async"] = "sync"
     webhook_auth: WebhookAuth | None = None
-    retries: Count = 0
+    retries: Retries = 0
     delivery: DeliveryBlock | None = None
     failure_alert: FailureAlert | None = None
 
@@ -147,6 +153,12 @@ class AutomationSpec(CamelModel):
         if find_nul(value):
             raise ValueError("must have no NUL characters")
         return value
+
+    @field_validator("prompt")
+    @classmethod
+    def read_lines(cls, prompt: str) -> str:
+        """One way to end a line: browsers send another, so what nobody changed would differ."""
+        return prompt.replace("\r\n", "\n").replace("\r", "\n")
 
     @field_validator(*MOST_CHARS)
     @classmethod

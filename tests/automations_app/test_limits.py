@@ -33,6 +33,22 @@ def test_a_file_says_nothing_that_no_row_can_hold(keys: dict[str, Any]) -> None:
 
 
 @requirement("automations.files")
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"retries": 11},
+        {"failureAlert": {"targets": [TARGET], "after": 1_001}},
+        {"failureAlert": {"targets": [TARGET], "cooldownMinutes": 525_601}},
+        {"failureAlert": {"targets": [TARGET], "cooldownMinutes": float("inf")}},
+        {"webhookAuth": {"secret": "s", "type": "stripe", "tolerance": 86_401}},
+    ],
+)
+def test_numbers_have_an_end(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="less than or equal to"):
+        AutomationSpec(**{"title": "T", "prompt": "P", **keys})
+
+
+@requirement("automations.files")
 def test_a_file_may_fill_what_there_is() -> None:
     minutes = ",".join(["0"] * 96)
     spec = AutomationSpec(title="T", prompt="P", schedule=f"{minutes} * * * *", scope="s" * 200)

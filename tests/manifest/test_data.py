@@ -234,6 +234,8 @@ def test_automations_in_both_forms(tmp_path: Path) -> None:
         ("delivery.targets", [{"type": "slack"}], 'a slack target needs "url"'),
         ("delivery.targets", [{"type": "callback", "url": "http://x"}], "no effect on a callback"),
         ("failureAlert.targets", [], "must not be empty"),
+        ("failureAlert.cooldownMinutes", 525_601, "less than or equal to 525600"),
+        ("retries", 11, "less than or equal to 10"),
         ("delievery", {}, 'did you mean "delivery"?'),
     ],
 )
