@@ -125,10 +125,11 @@ def arm(automation: Automation, now: dt.datetime | None = None) -> None:
         before = _task_of(automation)
         if before is not None and (before.enabled, before.description) == (enabled, meaning):
             return
-        row, _ = CrontabSchedule.objects.get_or_create(
-            timezone=zone, **as_crontab(automation.schedule)
-        )
-        columns = {
+        columns = {"timezone": zone, **as_crontab(automation.schedule)}
+        # No constraint keeps two equal rows of beat apart: others, and a race, may have made them.
+        equal = CrontabSchedule.objects.filter(**columns).order_by("pk")
+        row = equal.first() or CrontabSchedule.objects.create(**columns)
+        values = {
             "task": FIRE,
             "crontab": row,
             "args": json.dumps([automation.pk]),
@@ -137,10 +138,10 @@ def arm(automation: Automation, now: dt.datetime | None = None) -> None:
         }
         if before is None:
             name = f"Automation {automation.pk}: {automation.agent}/{automation.name}"[:200]
-            task_id = PeriodicTask.objects.create(name=name, **columns).pk
+            task_id = PeriodicTask.objects.create(name=name, **values).pk
         else:
             task_id = before.pk
-            PeriodicTask.objects.filter(pk=task_id).update(**columns)
+            PeriodicTask.objects.filter(pk=task_id).update(**values)
             _forget_crontab(before.crontab_id)
         PeriodicTasks.update_changed()
         automation.armed_since = now or dt.datetime.now(dt.UTC)

@@ -188,6 +188,15 @@ def test_beat_has_a_row_of_each_that_follows_it() -> None:
     assert not PeriodicTask.objects.filter(pk=row.pk).exists()
 
 
+@requirement("automations.beat-rows")
+@pytest.mark.django_db
+def test_equal_rows_of_beat_that_others_made_are_no_obstacle() -> None:
+    columns = {"timezone": "Europe/Berlin", **as_crontab("0 9 * * *")}
+    first = CrontabSchedule.objects.create(**columns)
+    CrontabSchedule.objects.create(**columns)
+    assert PeriodicTask.objects.get(pk=make().periodic_task_id).crontab == first
+
+
 @requirement("automations.zone")
 @pytest.mark.django_db
 def test_automations_may_share_a_crontab_and_the_sites_zone_is_the_default() -> None:
