@@ -1,4 +1,4 @@
-"""What goes when its time is over: ended runs with their deliveries, webhooks, due times.
+"""What goes when its time is over: ended runs, what they said and delivered, webhooks, due times.
 
 Law: nothing goes that is still to happen. Of each automation the newest run and the newest due
 time stay: lists tell of the one, what is due next is counted from the other; and of each of its
@@ -11,10 +11,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from automations_app.models import AutomationRun, Delivery, InboundDelivery, Occurrence
+from sessions_app.expiry import purge_archived
 
 STEP = 500
 """Rows of one kind in one transaction."""
@@ -34,7 +36,7 @@ def forget(age: dt.timedelta, step: int = STEP) -> int:
     newest_due = Occurrence.objects.filter(automation=owner).order_by("-due_at").values("pk")[:1]
     ended = runs.exclude(status__in=AutomationRun.OPEN).filter(created_at__lt=old, ended_at__lt=old)
     return (
-        _delete_all(ended.filter(~Exists(pending), ~Q(pk=newest_run), ~Q(pk=newest_good)), step)
+        _delete_runs(ended.filter(~Exists(pending), ~Q(pk=newest_run), ~Q(pk=newest_good)), step)
         + _delete_all(
             InboundDelivery.objects.filter(
                 ~Exists(runs.filter(inbound=OuterRef("pk"))), received_at__lt=old
@@ -51,6 +53,20 @@ def forget(age: dt.timedelta, step: int = STEP) -> int:
             step,
         )
     )
+
+
+def _delete_runs(rows: QuerySet[AutomationRun], step: int) -> int:
+    """With what was said in them, which holds what was sent; what they cost stays counted."""
+    total = 0
+    while ids := list(rows.values_list("pk", flat=True)[:step]):
+        with transaction.atomic():
+            # By the conditions once more: one with a delivery that is sent again stays.
+            going = rows.filter(pk__in=ids).select_for_update(of=("self",))
+            sessions = dict(going.values_list("pk", "session_id"))
+            AutomationRun.objects.filter(pk__in=sessions).delete()
+            purge_archived(list(sessions.values()))
+        total += len(ids)
+    return total
 
 
 def _delete_all(rows: QuerySet[Any], step: int) -> int:

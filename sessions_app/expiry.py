@@ -1,9 +1,9 @@
 """How sessions age and go: active, idle, expired, and what is deleted when.
 
 Law: a session with a queued, live or parked run does not age, nor does an archived
-one. Of an expired session the metadata, counts, usage and cost stay, idempotency keys
-for their time, the metering rows always. Work is done in small transactions, so it may be
-stopped at any time.
+one, until whoever archived it lets it go (`purge_archived`). Of an expired session the
+metadata, counts, usage and cost stay, idempotency keys for their time, the metering rows
+always. Work is done in small transactions, so it may be stopped at any time.
 """
 
 from __future__ import annotations
@@ -81,12 +81,29 @@ def _purge_some(seconds: float) -> int:
     with transaction.atomic():
         ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:STEP])
         if ids:
-            # A key's promise holds for its 24 hours, and sessions may expire sooner.
-            _delete_dependents(ids, keep=frozenset((Run, IdempotencyKey)))
-            # What a run was asked and where it stood is conversation as well.
-            Run.objects.filter(session_id__in=ids).update(state={}, request={})
-            log.tell_end(ids)
+            _forget(ids)
     return len(ids)
+
+
+def purge_archived(session_ids: list[str]) -> None:
+    """Let archived sessions expire at once, whoever knows that their time is over.
+
+    In the caller's transaction; one that was taken up again is no longer archived, and stays.
+    """
+    archived = Session.objects.filter(pk__in=session_ids, status=Session.Status.ARCHIVED)
+    ids = list(archived.select_for_update().values_list("pk", flat=True))
+    if ids:
+        Session.objects.filter(pk__in=ids).update(status=Session.Status.EXPIRED)
+        news.tell_statuses(ids)
+        _forget(ids)
+
+
+def _forget(session_ids: list[str]) -> None:
+    # A key's promise holds for its 24 hours, and sessions may expire sooner.
+    _delete_dependents(session_ids, keep=frozenset((Run, IdempotencyKey)))
+    # What a run was asked and where it stood is conversation as well.
+    Run.objects.filter(session_id__in=session_ids).update(state={}, request={})
+    log.tell_end(session_ids)
 
 
 def _seconds(seconds: float) -> models.Func:

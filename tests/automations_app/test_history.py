@@ -17,7 +17,9 @@ from automations_app.models import (
     InboundDelivery,
     Occurrence,
 )
+from sessions_app.models import Message, ModelCall
 from tests.requirements import requirement
+from tests.sessions_app.rows import make_run, make_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = dt.timedelta(days=1)
@@ -94,6 +96,26 @@ def test_what_the_next_run_is_told_of_stays_in_each_partition(reports: Automatio
     age(100)
     history.forget(90 * DAY)
     assert kept() == {"a-good", "b-good", "newest"}
+
+
+@requirement("automations.retention")
+def test_what_was_said_goes_with_its_run_and_what_it_cost_stays(reports: Automation) -> None:
+    kept_open = make_session(0, status="active")
+    said = {name: make_session(0, status="archived") for name in ("old", "newest")}
+    for name, session in {**said, "open": kept_open}.items():
+        run = make_run(session)
+        add(reports, f"arun_{name}", session_id=session.pk, run_id=run.pk)
+    age(100)
+    add(reports, "arun_young", created_at=NOW, status="failed")
+    AutomationRun.objects.filter(pk="arun_newest").update(created_at=F("created_at") + DAY / 2)
+    history.forget(90 * DAY)
+    assert kept() == {"arun_newest", "arun_young"}
+    said["old"].refresh_from_db()
+    assert said["old"].status == "expired"
+    left = set(Message.objects.values_list("session", flat=True))
+    assert left == {said["newest"].pk, kept_open.pk}
+    assert said["old"].runs.get().request == {}
+    assert ModelCall.objects.filter(session_id=said["old"].pk).exists()
 
 
 @requirement("automations.retention")
