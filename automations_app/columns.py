@@ -1,7 +1,8 @@
 """An automation's file as columns: secrets apart, and digests of them for comparisons. Pure.
 
 Law: what `Automation.file_values` holds is exactly what `read_columns` gives for the file, with
-each secret replaced by a digest; so "has the file changed" is one comparison.
+each secret replaced by a digest; so "has the file changed" is one comparison. `target_secrets`
+belongs to two blocks, each of which is the file's or the staff's with what was taken out of it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from agentsite.manifest.automations import (
 )
 
 SECRET_COLUMNS = ("webhook_secret", "target_secrets")
+BLOCKS = ("delivery", "failure_alert")
+"""Columns with targets."""
+HIDDEN = "changed"
+"""What is written down of a secret that was changed."""
 Columns = dict[str, Any]
+Digest = Callable[[str], str]
 
 
 def read_columns(spec: AutomationSpec, secrets: Collection[str] = ()) -> Columns:
@@ -50,12 +56,53 @@ def read_columns(spec: AutomationSpec, secrets: Collection[str] = ()) -> Columns
     }
 
 
-def digest_secrets(columns: Columns, digest: Callable[[str], str]) -> Columns:
-    """The same as it may be stored in the open."""
-    hidden = {
-        name: None if columns[name] is None else digest(columns[name]) for name in SECRET_COLUMNS
+def digest_secrets(columns: Columns, digest: Digest) -> Columns:
+    """The same as it may be stored in the open; of `target_secrets` a digest for each block."""
+    secret = columns["webhook_secret"]
+    parts = {name: pick_secrets(columns["target_secrets"], (name,)) for name in BLOCKS}
+    return {
+        **columns,
+        "webhook_secret": None if secret is None else digest(secret),
+        "target_secrets": {name: digest(part) for name, part in parts.items() if part is not None},
     }
-    return {**columns, **hidden}
+
+
+def find_changed(mine: Columns, others: Columns) -> set[str]:
+    """Names of columns that differ, of two as `digest_secrets` gives them.
+
+    A block differs with what was taken out of it; `target_secrets` is never named.
+    """
+    parts = [values.get("target_secrets") or {} for values in (mine, others)]
+    return {
+        name
+        for name in mine
+        if name != "target_secrets"
+        and (
+            mine[name] != others.get(name)
+            or (name in BLOCKS and parts[0].get(name) != parts[1].get(name))
+        )
+    }
+
+
+def show_columns(columns: Columns) -> dict[str, Any]:
+    """Columns for the history: secrets only as the word that they changed."""
+    return {
+        name: HIDDEN if name in SECRET_COLUMNS and value is not None else value
+        for name, value in columns.items()
+    }
+
+
+def pick_secrets(text: str | None, blocks: Collection[str]) -> str | None:
+    """Of `target_secrets` what belongs to these blocks; None for nothing."""
+    taken = json.loads(text or "{}")
+    picked = {key: taken[key] for key in taken if key.partition(".")[0] in blocks}
+    return json.dumps(picked, sort_keys=True) if picked else None
+
+
+def join_secrets(*texts: str | None) -> str | None:
+    """`target_secrets` of parts that belong to different blocks."""
+    whole = {key: value for text in texts for key, value in json.loads(text or "{}").items()}
+    return json.dumps(whole, sort_keys=True) if whole else None
 
 
 def _read_auth(auth: WebhookAuth | None) -> dict[str, Any] | None:

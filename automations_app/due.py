@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Container, Mapping
 from itertools import islice, takewhile
+from typing import Any
 
 from cronsim import CronSimError
 from django.db import transaction
@@ -25,15 +27,34 @@ LATE_SECONDS = 150.0
 MOST_CAUGHT_UP = 10
 MOST_AT_ONCE = 10_000
 """Due times that one transaction claims; the rest follow in the next."""
+UNSERVED = dt.timedelta(hours=1)
+"""How long a due time is left to another process, one that serves its agent."""
+NOT_SERVED = "Its agent is not served."
 Status = Occurrence.Status
 LONGEST_REASON = 300
+TIMES = ("trigger", "schedule", "timezone", "paused")
+"""Columns that decide when an automation is due."""
 
 
-def find_due(now: dt.datetime) -> list[int]:
-    """Automations that have due times which nobody has claimed."""
+def find_due(now: dt.datetime, served: Container[str] | None = None) -> list[int]:
+    """Automations that have due times which nobody has claimed.
+
+    `served`: agents of this process (None: all). Those of others come only after `UNSERVED`: then
+    nobody serves them.
+    """
     rows = Automation.objects.filter(trigger=Automation.Trigger.CRON, paused=False)
     known = rows.exclude(armed_since=None).annotate(newest=Max("occurrences__due_at"))
-    return [row.pk for row in known.order_by("pk") if _is_due(row, row.newest, now)]
+    return [
+        row.pk
+        for row in known.order_by("pk")
+        if _is_due(row, row.newest, now - _find_wait(row, served))
+    ]
+
+
+def _find_wait(automation: Automation, served: Container[str] | None) -> dt.timedelta:
+    """For how long this process leaves due times to others."""
+    mine = served is None or automation.agent in served
+    return dt.timedelta() if mine else UNSERVED
 
 
 def _is_due(automation: Automation, newest: dt.datetime | None, now: dt.datetime) -> bool:
@@ -46,35 +67,77 @@ def _is_due(automation: Automation, newest: dt.datetime | None, now: dt.datetime
     return bool(coming) and coming[0] <= now
 
 
-def claim_due(automation_id: int, now: dt.datetime, by: str) -> list[str]:
+def claim_due(
+    automation_id: int, now: dt.datetime, by: str, served: Container[str] | None = None
+) -> list[str]:
     """Claim what is due at `now`, and begin its runs; ids of those that may start.
 
-    `by` names the process, for operators. Nothing happens to an automation that is paused or gone.
+    `by` names the process, for operators. Nothing happens to an automation that is paused or
+    gone; of an agent that nobody serves due times are missed.
     """
     runs: list[str] = []
     while True:
         with transaction.atomic():
-            begun, more = _claim_some(automation_id, now, by)
+            begun, more = _claim_some(automation_id, now, by, served)
         runs += begun
         if not more:
             return runs
 
 
-def _claim_some(automation_id: int, now: dt.datetime, by: str) -> tuple[list[str], bool]:
-    # Locked: whoever looks at the same time waits, and then finds what was claimed.
+def lock(automation_id: int, **known: Any) -> Automation | None:
+    """The row, held until the transaction ends, if these columns are as `known` says.
+
+    Whoever claims at the same time waits, and then finds what was claimed.
+    """
     rows = Automation.objects.select_for_update(no_key=True)
-    automation = rows.filter(pk=automation_id, trigger=Automation.Trigger.CRON).first()
-    if automation is None or automation.paused or automation.armed_since is None:
+    return rows.filter(pk=automation_id, **known).first()
+
+
+def let_go(automation_id: int, changes: Mapping[str, Any]) -> None:
+    """Call it before columns become `changes`: due times end with the schedule that they are of.
+
+    Those that nobody has claimed yet are written as missed. In a transaction that changes the row.
+    """
+    automation = lock(automation_id)
+    if automation is None or all(
+        getattr(automation, name) == changes.get(name, getattr(automation, name)) for name in TIMES
+    ):
+        return
+    now = dt.datetime.now(dt.UTC)
+    try:
+        due, more = _find_unclaimed(automation, now)
+    except (ValueError, CronSimError):  # its zone has left the system's list: it was never due
+        return
+    done = "paused" if changes.get("paused") else "rescheduled"
+    reasons = dict.fromkeys(due, f"It was {done} before a scheduler had claimed it.")
+    if more:
+        reasons[due[-1]] += " So were later ones, which are not listed."
+    _write(automation, due, reasons, "", now)
+
+
+def _find_unclaimed(automation: Automation, until: dt.datetime) -> tuple[list[dt.datetime], bool]:
+    """Due times that nobody has claimed, ascending, and whether there are more than may be."""
+    is_cron = automation.trigger == Automation.Trigger.CRON
+    if not is_cron or automation.paused or automation.armed_since is None:
         return [], False
     newest = automation.occurrences.aggregate(newest=Max("due_at"))["newest"]
     since = _find_mark(automation, newest)
     ahead = due_times(automation.schedule, automation.timezone, since)
-    due = list(islice(takewhile(lambda at: at <= now, ahead), MOST_AT_ONCE + 1))
+    due = list(islice(takewhile(lambda at: at <= until, ahead), MOST_AT_ONCE + 1))
     more = len(due) > MOST_AT_ONCE
-    if more:  # the newest of them may yet be caught up
-        due = due[: MOST_AT_ONCE - MOST_CAUGHT_UP]
-    reasons = {} if not due else find_missed(automation.catch_up, due, now, final=not more)
-    occurrences = Occurrence.objects.bulk_create(
+    # The newest of them may yet be caught up.
+    return (due[: MOST_AT_ONCE - MOST_CAUGHT_UP], True) if more else (due, False)
+
+
+def _write(
+    automation: Automation,
+    due: list[dt.datetime],
+    reasons: Mapping[dt.datetime, str],
+    by: str,
+    now: dt.datetime,
+) -> list[Occurrence]:
+    """Write due times as claimed; those with a reason as missed."""
+    return Occurrence.objects.bulk_create(
         Occurrence(
             automation=automation,
             due_at=at,
@@ -85,6 +148,22 @@ def _claim_some(automation_id: int, now: dt.datetime, by: str) -> tuple[list[str
         )
         for at in due
     )
+
+
+def _claim_some(
+    automation_id: int, now: dt.datetime, by: str, served: Container[str] | None
+) -> tuple[list[str], bool]:
+    automation = lock(automation_id)
+    if automation is None:
+        return [], False
+    wait = _find_wait(automation, served)
+    due, more = _find_unclaimed(automation, now - wait)
+    if not due:
+        return [], False
+    reasons = dict.fromkeys(due, NOT_SERVED)
+    if not wait:
+        reasons = find_missed(automation.catch_up, due, now, final=not more)
+    occurrences = _write(automation, due, reasons, by, now)
     begun: list[str] = []
     wanted = [each for each in occurrences if each.status == Status.RUN]
     # Looked at before the first of them begins: those that are caught up together all run.

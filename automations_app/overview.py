@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentsite.host.site import site
+from automations_app.due import NOT_SERVED
 from automations_app.models import Automation
 from automations_app.rest import STATUS, find_last, next_run, tell
 
@@ -16,7 +18,10 @@ class Overview:
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
-        """Per automation `{name, agent, lastRun, lastRunStatus, nextRun}`, times or None."""
+        """Per automation `{name, agent, lastRun, lastRunStatus, nextRun}`, times or None.
+
+        Where its agent is not served here, `problem` says so, and nothing comes next.
+        """
 
     def read(self) -> None:
         """Read anew. Synchronous, where all scopes are acted for."""
@@ -25,13 +30,15 @@ class Overview:
         self.told = [self._describe(row, last.get(row.pk)) for row in rows]
 
     def _describe(self, row: Automation, last: Any) -> dict[str, Any]:
-        return {
+        served = row.agent in site().agents.sources.sources
+        told: dict[str, Any] = {
             "name": row.name,
             "agent": row.agent,
             "lastRun": last and tell(last.started_at or last.created_at),
             "lastRunStatus": last and STATUS.get(last.status, last.status),
-            "nextRun": tell(next_run(row)),
+            "nextRun": tell(next_run(row)) if served else None,
         }
+        return told if served else {**told, "problem": NOT_SERVED}
 
 
 OVERVIEW = Overview()

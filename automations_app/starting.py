@@ -86,20 +86,25 @@ def find_asked(automation_id: int, scope_id: str, asked: Asked) -> str | None:
     return None if found is None else str(found[0])
 
 
-def begin_asked(automation_id: int, scope_id: str, requested_by: str, asked: Asked) -> str:
-    """Begin a run by hand, once for one request however often it comes. Raises `KeyReused`."""
+def begin_asked(
+    automation_id: int, scope_id: str, requested_by: str, asked: Asked
+) -> tuple[str, bool]:
+    """Begin a run by hand, once for one request however often it comes. Raises `KeyReused`.
+
+    Its id, and whether it was begun only now.
+    """
     with transaction.atomic():
         # One after the other: of two at once the second finds the first's.
         Automation.objects.select_for_update(no_key=True).only("pk").get(pk=automation_id)
         found = find_asked(automation_id, scope_id, asked)
         if found is not None:
-            return found
+            return found, False
         rows = AutomationRun.objects.filter(automation=automation_id, scope_id=scope_id)
         rows.filter(request_key=asked.key).update(request_key="")  # its day is over
         manual = AutomationRun.Cause.MANUAL
         begun = begin(automation_id, cause=manual, scope_id=scope_id, requested_by=requested_by)
         rows.filter(pk=begun).update(request_key=asked.key, request_hash=asked.body_hash)
-    return begun
+    return begun, True
 
 
 def begin(

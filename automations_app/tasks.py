@@ -80,12 +80,15 @@ async def _run_due(automation_ids: list[int] | None) -> None:
     here = site()
     if not here.runs.accepting:  # whoever works on looks within the minute
         return
-    now = dt.datetime.now(dt.UTC)
+    now, served = dt.datetime.now(dt.UTC), here.agents.sources.sources
     with acting_for_all(WHY):
-        due = await unit(find_due, now) if automation_ids is None else automation_ids
+        due = automation_ids
+        if due is None:
+            due = await unit(find_due, now, served)
         for automation_id in due:
             try:
-                for automation_run_id in await unit(claim_due, automation_id, now, here.owner):
+                begun = await unit(claim_due, automation_id, now, here.owner, served)
+                for automation_run_id in begun:
                     await start(automation_run_id)
             except Exception:
                 # It keeps no other from being due, and its runs are found by the next sweep.

@@ -1,4 +1,4 @@
-"""What people do to an automation: pause it, set it going again. One transaction each."""
+"""What people do to an automation: pause it, set it going, run it. One transaction each."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from django.db.models.functions import Now
 from agentsite.bus.catalogue import AutomationStarted, AutomationStopped
 from agentsite.bus.writing import tell
 from agentsite.operations import audit
-from automations_app import clock
-from automations_app.models import Automation
+from automations_app import clock, due
+from automations_app.models import Automation, AutomationRun
+from automations_app.starting import Asked, begin, begin_asked
 
 
 def pause(automation_id: int, reason: str) -> bool:
@@ -38,12 +39,34 @@ def turn_and_record(automation_id: int, actor: str, *, paused: bool) -> bool:
     return True
 
 
+def run_and_record(
+    automation_id: int, scope_id: str, requested_by: str, actor: str, asked: Asked | None
+) -> str:
+    """Begin a run by hand for a caller of the API, with the entry in the audit log; its id.
+
+    The same request again, as `asked` says, only finds it. Raises `KeyReused`.
+    """
+    with transaction.atomic():
+        if asked is None:
+            manual = AutomationRun.Cause.MANUAL
+            begun = begin(automation_id, cause=manual, scope_id=scope_id, requested_by=requested_by)
+        else:
+            begun, is_new = begin_asked(automation_id, scope_id, requested_by, asked)
+            if not is_new:
+                return begun
+        agent, name = Automation.objects.values_list("agent", "name").get(pk=automation_id)
+        details = {"agent": agent, "automation": name, "before": {}, "after": {"run": begun}}
+        audit.record(actor, "automation.run", str(automation_id), details)
+    return begun
+
+
 def _turn(automation_id: int, *, paused: bool, reason: str) -> bool:
     with transaction.atomic():
         rows = Automation.objects.filter(pk=automation_id)
-        turned = rows.exclude(paused=paused)
-        if not turned.update(paused=paused, pause_reason=reason[:200], updated_at=Now()):
+        if due.lock(automation_id, paused=not paused) is None:
             return False
+        due.let_go(automation_id, {"paused": paused})
+        rows.update(paused=paused, pause_reason=reason[:200], updated_at=Now())
         row = rows.get()
         clock.arm(row)
         started = AutomationStarted(row.name, _find_interval(row))

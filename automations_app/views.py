@@ -33,12 +33,10 @@ from automations_app.starting import (
     WHY,
     Asked,
     KeyReused,
-    begin,
-    begin_asked,
     find_asked,
     start,
 )
-from automations_app.waiting import wait_for_end
+from automations_app.waiting import wait_for_end, wait_for_start
 
 
 class AutomationView(ApiView):
@@ -93,16 +91,13 @@ class AutomationView(ApiView):
         return Asked(hashlib.sha256(given.key.encode()).hexdigest(), given.body_hash)
 
     async def _find_or_begin(self, found: Found, partition: str, asked: Asked | None) -> str:
-        name = self.caller.identity.name
         if asked is not None:
             known = await unit(find_asked, found.id, partition, asked)
             if known is not None:
                 return known
         site().runs.check_room(partition)
-        if asked is not None:
-            return await unit(begin_asked, found.id, partition, name, asked)
-        manual = AutomationRun.Cause.MANUAL
-        return await unit(begin, found.id, cause=manual, scope_id=partition, requested_by=name)
+        name = self.caller.identity.name
+        return await unit(verbs.run_and_record, found.id, partition, name, self.actor, asked)
 
 
 def may_operate(caller: Caller) -> bool:
@@ -175,11 +170,9 @@ class AutomationStream(AutomationView):
     async def post(self, request: Request, automation: str) -> HttpResponseBase:
         """Run it now and follow it, as SSE."""
         started, partition = await self.begin(await self.find(automation))
-        with acting_for_all(WHY):
-            place = await unit(rest.find_started, started)
-        if place is None:
-            row = await wait_for_end(started)
-            raise Refusal(503, "cannot_start", row.error or "The run could not be started.")
+        place = await wait_for_start(started)
+        if isinstance(place, AutomationRun):
+            raise Refusal(503, "cannot_start", place.error or "The run could not be started.")
         session_id, run_id, after = place
         act_for(partition)  # the answer reads that session's log
         return EventStream(follow(site().hub, session_id, after, OneRun(run_id, 0.0)), replay=True)

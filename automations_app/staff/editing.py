@@ -12,13 +12,16 @@ from django.db.models.functions import Now
 
 from agentsite.operations import audit
 from agentsite.rows.secrets import SecretLost
-from automations_app import clock, deliveries, verbs, webhooks
-from automations_app.columns import SECRET_COLUMNS, Columns
+from automations_app import clock, deliveries, due, verbs, webhooks
+from automations_app.columns import (
+    SECRET_COLUMNS,
+    Columns,
+    digest_secrets,
+    find_changed,
+    show_columns,
+)
 from automations_app.models import Automation, Delivery, InboundDelivery
-from automations_app.sync import digest
-
-HIDDEN = "changed"
-"""What is written down of a secret that was changed."""
+from automations_app.sync import digest, digest_own
 
 
 class Outdated(Exception):
@@ -36,7 +39,7 @@ def create(agent: str, name: str, columns: Columns, user: Any) -> int:
         with transaction.atomic():
             row.save(force_insert=True)
             clock.arm(row)
-            _write_down(user, row, ADDITION, "automation.created", {}, describe(columns))
+            _write_down(user, row, ADDITION, "automation.created", {}, show_columns(columns))
     except IntegrityError:
         raise NameTaken from None
     return row.pk
@@ -54,18 +57,18 @@ def change(row: Automation, columns: Columns, seen: dt.datetime, user: Any) -> l
     new = {name: columns[name] for name in differing}
     changes: dict[str, Any] = {**new, "updated_at": Now()}
     if row.origin == Automation.Origin.FILE:
-        file = row.file_values or {}
-        touched = {*row.changed, *differing}
-        changes["changed"] = sorted(
-            name for name in touched if _stored(name, columns[name]) != file.get(name)
-        )
-    before = describe({name: getattr(row, name) for name in differing})
+        mine = digest_secrets(columns, digest)
+        touched = {*row.changed, *find_changed(mine, digest_own(row, columns))}
+        changes["changed"] = sorted(touched & find_changed(mine, row.file_values or {}))
+    before = show_columns({name: getattr(row, name) for name in differing})
     with transaction.atomic():
-        if not Automation.objects.filter(pk=row.pk, updated_at=seen).update(**changes):
+        if not due.lock(row.pk, updated_at=seen):
             raise Outdated
+        due.let_go(row.pk, new)
+        Automation.objects.filter(pk=row.pk).update(**changes)
         fresh = Automation.objects.get(pk=row.pk)
         clock.arm(fresh)
-        _write_down(user, fresh, CHANGE, "automation.changed", before, describe(new))
+        _write_down(user, fresh, CHANGE, "automation.changed", before, show_columns(new))
     return differing
 
 
@@ -110,14 +113,6 @@ def note(user: Any, row: Automation, verb: str, details: dict[str, Any]) -> None
         _write_down(user, row, CHANGE, verb, {}, details)
 
 
-def describe(columns: Columns) -> dict[str, Any]:
-    """Columns for the history: secrets only as the word that they changed."""
-    return {
-        name: HIDDEN if name in SECRET_COLUMNS and value is not None else value
-        for name, value in columns.items()
-    }
-
-
 def _differs(row: Automation, name: str, value: Any) -> bool:
     mine = getattr(row, name)
     if name in SECRET_COLUMNS and mine is not None:
@@ -126,11 +121,6 @@ def _differs(row: Automation, name: str, value: Any) -> bool:
         except SecretLost:
             return True
     return bool(mine != value)
-
-
-def _stored(name: str, value: Any) -> Any:
-    """As `file_values` has it."""
-    return digest(value) if name in SECRET_COLUMNS and value is not None else value
 
 
 def _write_down(

@@ -23,6 +23,7 @@ from agentsite.manifest.env import PREFIX
 from agentsite.rows.secrets import SecretLost
 from automations_app.columns import Columns, read_columns
 from automations_app.models import Automation
+from automations_app.signatures import DEFAULT_PREFIX
 from automations_app.targets import Known, Unclear, put_back, read_targets
 
 DIALECTS = [
@@ -32,6 +33,8 @@ DIALECTS = [
     ("stripe", "Stripe"),
     ("slack", "Slack"),
 ]
+PREFIXED = "hmac-sha256"
+"""The dialect in which something stands before the signature."""
 FIELDS = {
     "catchUp": "catch_up",
     "writeEnabled": "write_enabled",
@@ -109,7 +112,11 @@ class AutomationForm(forms.Form):
         label="Header of the signature", required=False, max_length=200, widget=_text()
     )
     auth_prefix = forms.CharField(
-        label="What stands before the signature", required=False, max_length=50, widget=_text()
+        label="What stands before the signature",
+        required=False,
+        max_length=50,
+        strip=False,
+        widget=_text(),
     )
     auth_secret = forms.CharField(
         label="Secret",
@@ -217,11 +224,18 @@ class AutomationForm(forms.Form):
             "type": kind,
             "secret": secret,
             "header": given["auth_header"] or None,
-            "prefix": given["auth_prefix"] or None,
+            "prefix": self._prefix(kind, given["auth_prefix"]),
             # Every row has one; of a signature without a time it means nothing.
-            "tolerance": None if kind == "hmac-sha256" else known.get("tolerance"),
+            "tolerance": None if kind == PREFIXED else known.get("tolerance"),
         }
         return {key: value for key, value in told.items() if value is not None}
+
+    def _prefix(self, kind: str, given: str) -> str | None:
+        """As it stands in the file: None is the usual one, an empty text is none at all."""
+        row = self.row or Automation()
+        if given != read_initial(row)["auth_prefix"]:
+            return given if given or kind == PREFIXED else None
+        return (row.webhook_auth or {}).get("prefix") if kind == PREFIXED else None
 
     def _stored_secret(self) -> str:
         stored = self.row.webhook_secret if self.row is not None else None
@@ -300,5 +314,5 @@ def read_initial(row: Automation) -> dict[str, Any]:
         **{name: getattr(row, name) for name in SHOWN},
         "auth_type": auth.get("type", ""),
         "auth_header": auth.get("header", ""),
-        "auth_prefix": auth.get("prefix", ""),
+        "auth_prefix": auth.get("prefix", DEFAULT_PREFIX),
     }

@@ -83,6 +83,57 @@ def test_a_webhook_of_every_dialect_can_be_edited(auth: dict[str, Any]) -> None:
     assert row().webhook_auth == before
 
 
+@requirement("automations.staff-edit", "automations.webhook-dialects")
+@pytest.mark.parametrize("prefix", [None, "", "HMAC "])
+def test_what_stands_before_a_signature_is_kept_as_it_is(prefix: str | None) -> None:
+    told = {} if prefix is None else {"prefix": prefix}
+    load(webhookAuth={"secret": "inbound-secret", **told})
+    before = row().webhook_auth
+    form = fill(row(), title="New")
+    assert form.is_valid(), form.errors
+    assert editing.change(row(), form.columns, row().updated_at, person()) == ["title"]
+    assert row().webhook_auth == before
+    for wanted in ("v1 ", ""):
+        form = fill(row(), auth_prefix=wanted)
+        assert form.is_valid(), form.errors
+        assert form.columns["webhook_auth"]["prefix"] == wanted
+
+
+@requirement("automations.staff-edit", "automations.files")
+def test_lines_that_a_browser_sends_are_those_of_the_file() -> None:
+    load(prompt="One\nTwo")
+    form = fill(row(), title="New", prompt="One\r\nTwo")
+    assert form.is_valid(), form.errors
+    assert editing.change(row(), form.columns, row().updated_at, person()) == ["title"]
+    load(prompt="One\r\nThree")
+    assert (row().prompt, row().changed) == ("One\nThree", ["title"])
+
+
+@requirement("automations.staff-edit", "automations.file-secrets")
+def test_an_edited_delivery_leaves_the_alerts_secrets_to_the_file_and_the_other_way_round() -> None:
+    def of(path: str) -> dict[str, Any]:
+        return {"targets": [{"type": "slack", "url": f"https://hooks.example/{path}"}]}
+
+    def taken() -> dict[str, str]:
+        sealed = row().target_secrets
+        assert sealed is not None
+        kept = json.loads(sealed.open())
+        return {name: target["url"].rpartition("/")[2] for name, target in kept.items()}
+
+    user = person()
+    for ours, theirs in (("delivery", "failure_alert"), ("failure_alert", "delivery")):
+        load(delivery=of("file"), failureAlert=of("file"))
+        form = fill(row(), **{ours: json.dumps(of("ours"))})
+        assert form.is_valid(), form.errors
+        editing.change(row(), form.columns, row().updated_at, user)
+        assert row().changed == [ours]
+        load(delivery=of("newer"), failureAlert=of("newer"))
+        assert taken() == {f"{ours}.0": "ours", f"{theirs}.0": "newer"}
+        editing.forget_changes(row(), user)
+        load(delivery=of("file"), failureAlert=of("file"))
+        assert (row().changed, set(taken().values())) == ([], {"file"})
+
+
 @requirement("automations.staff-edit")
 def test_a_new_secret_takes_the_place_of_the_old_one() -> None:
     load()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.automations_app.made import automation, make_automation, run
 from tests.lab import Lab, plan
 from tests.requirements import requirement
@@ -135,6 +137,8 @@ async def test_the_same_request_twice_is_one_run(client: Client, workshop: Lab) 
     assert stream.text == "Ran."
     count = "SELECT count(*) FROM automations_app_automationrun WHERE automation_id = %s"
     assert workshop.query(count, made) == [(1,)]
+    noted = "SELECT count(*) FROM operations_auditentry WHERE action = 'automation.run'"
+    assert workshop.query(f"{noted} AND subject = %s", str(made)) == [(1,)]
     workshop.change(
         "UPDATE automations_app_automationrun SET created_at = created_at - interval '25 hours'"
         " WHERE automation_id = %s",
@@ -142,3 +146,23 @@ async def test_the_same_request_twice_is_one_run(client: Client, workshop: Lab) 
     )
     assert (await client.post(path, {}, **key)).json["runId"] != first.json["runId"]
     assert workshop.query(count, made) == [(2,)]
+
+
+@requirement("automations.stream", "http.idempotency")
+async def test_streams_of_one_request_at_the_same_moment_all_follow_its_run(
+    client: Client, workshop: Lab
+) -> None:
+    made = make_automation(workshop, "at-once", plan({"text": "Ran."}))
+
+    async def follow(key: str) -> str:
+        opened = client._open(
+            "POST", "/automations/at-once/stream?agentId=plain", {}, {"Idempotency-Key": key}
+        )
+        async with opened as stream:
+            await stream.to_end()
+        return stream.text
+
+    for key in ("m-1", "m-2", "m-3"):
+        assert await asyncio.gather(*(follow(key) for _ in range(6))) == ["Ran."] * 6
+    count = "SELECT count(*) FROM automations_app_automationrun WHERE automation_id = %s"
+    assert workshop.query(count, made) == [(3,)]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentsite.manifest.automations import AutomationFile, AutomationSpec
+from agentsite.operations.models import AuditEntry
 from automations_app.models import Automation
 from automations_app.sync import FILE_GONE, sync_agent
 from tests.requirements import requirement
@@ -91,6 +92,24 @@ def test_a_vanished_file_pauses_its_row_until_it_is_back() -> None:
     Automation.objects.filter(pk=made.pk).update(paused=False, pause_reason="")
     load(file("stays"))
     assert not row("gone").paused
+
+
+@requirement("automations.files", "automations.file-gone")
+def test_what_a_file_changes_stands_in_the_log_without_secrets() -> None:
+    load(file("told", schedule="0 9 * * *", **{"delivery": HOOK["delivery"]}))
+    load(file("told", schedule="0 9 * * *", title="New", **{"delivery": HOOK["delivery"]}))
+    load(file("told", schedule="0 9 * * *", title="New", **{"delivery": HOOK["delivery"]}))
+    load()
+    load(file("told", schedule="0 9 * * *", title="New", **{"delivery": HOOK["delivery"]}))
+    entries = AuditEntry.objects.filter(subject=str(row("told").pk)).order_by("number")
+    assert [(entry.actor, entry.action) for entry in entries] == [
+        ("the file", f"automation.{verb}") for verb in ("created", "changed", "paused", "resumed")
+    ]
+    told = [json.loads(entry.details) for entry in entries]
+    assert (told[1]["before"], told[1]["after"]) == ({"title": "T"}, {"title": "New"})
+    assert told[2]["after"] == {"paused": True, "reason": FILE_GONE}
+    assert told[0]["after"]["target_secrets"] == "changed"
+    assert "outbound-secret" not in json.dumps(told) and "secret-path" not in json.dumps(told)
 
 
 @requirement("automations.file-secrets")
