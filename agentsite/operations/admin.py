@@ -28,7 +28,7 @@ from agentsite.operations.models import AuditEntry, McpServer, PinnedTool, Propo
 from agentsite.operations.pins import decide
 from agentsite.rows.audited import Audited
 from agentsite.rows.filters import NameFilter
-from agentsite.rows.keyset import FEW, INDEXED, KeysetAdmin
+from agentsite.rows.keyset import INDEXED, KeysetAdmin
 
 NAMES = {"-": "text-red-700", "+": "text-green-700", "@": "text-gray-500"}
 
@@ -81,6 +81,7 @@ class AuditEntryAdmin(KeysetAdmin, Seen):
     list_display = ("number", "at", "actor", "action", "subject")
     list_filter = (ActionFilter,)
     keyset = ""
+    word_reach = INDEXED
     search_fields = ("actor", "subject", "action")
     search_help_text = "A whole name of somebody, a whole id, or an action"
     ordering = ("-number",)
@@ -90,10 +91,6 @@ class AuditEntryAdmin(KeysetAdmin, Seen):
     ) -> QuerySet[AuditEntry]:
         """Whole words, each by its index: the log only ever grows."""
         return rows.filter(**{_field_of(term): term})
-
-    def reach_of_words(self, term: str) -> str:
-        """Many entries are of one actor or action, few of one subject."""
-        return FEW if _field_of(term) == "subject" else INDEXED
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -93,7 +93,7 @@ class AuditEntry(models.Model):
     """To the millisecond, in UTC."""
     actor = models.TextField()
     action = models.TextField()
-    subject = models.TextField(db_index=True)
+    subject = models.TextField()
     details = models.TextField(default="{}")
     """JSON as text: its bytes are what was hashed."""
     previous = models.CharField(max_length=64)
@@ -105,6 +105,7 @@ class AuditEntry(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["actor", "-number"], name="audit_by_actor"),
             models.Index(fields=["action", "-number"], name="audit_by_action"),
+            models.Index(fields=["subject", "-number"], name="audit_by_subject"),
         ]
 
     def __str__(self) -> str:

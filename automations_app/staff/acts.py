@@ -16,15 +16,22 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.http import urlencode
 
+from agentsite.delivery.signing import BadSecret
+from agentsite.host.errors import Refusal
 from agentsite.host.interest import OneRun
 from agentsite.host.replies import EventStream, follow
 from agentsite.host.site import site
+from agentsite.host.views import read_last_event_id
+from agentsite.manifest.problems import ManifestError
+from agentsite.manifest.reload import UnknownAgent
 from agentsite.rows.secrets import SecretLost
 from agentsite.rows.tenancy import act_for
 from agentsite.rows.units import unit
 from automations_app import rest, starting, webhooks
 from automations_app.deliveries import TargetChanged
+from automations_app.due import NOT_SERVED
 from automations_app.inbound import BadEvent
 from automations_app.live import learn
 from automations_app.models import Automation, AutomationRun, Delivery, InboundDelivery
@@ -85,8 +92,14 @@ async def _resume(request: HttpRequest, row: Automation) -> None:
 
 async def _revert(request: HttpRequest, row: Automation) -> None:
     """Back to the file, if there still is one."""
-    agents = site().agents
-    bundle = (await unit(agents.current, row.agent)).bundle
+    try:
+        bundle = (await unit(site().agents.current, row.agent)).bundle
+    except UnknownAgent:
+        messages.error(request, f"{NOT_SERVED} There is no file to go back to.")
+        return
+    except ManifestError as problem:
+        messages.error(request, f"The agent's files have errors: {problem}")
+        return
     if all(file.name != row.name for file in bundle.automations):
         messages.error(request, "Its file is gone; there is nothing to go back to.")
         return
@@ -103,17 +116,26 @@ async def _send_test(request: HttpRequest, row: Automation) -> None:
     except ValueError as problem:
         messages.error(request, f"The body is not JSON: {problem}.")
         return
-    await unit(editing.note, request.user, row, "automation.tested", {"bytes": len(body)})
     headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
-    if row.webhook_auth is not None and row.webhook_secret is not None:
-        message_id = f"test_{secrets.token_hex(8)}"
-        secret = row.webhook_secret.open()
-        headers |= sign_like_sender(row.webhook_auth, secret, message_id, int(time.time()), body)
+    try:
+        headers |= _sign(row, body)
+    except (BadSecret, SecretLost) as problem:
+        messages.error(request, f"The test could not be signed. {problem}")
+        return
+    await unit(editing.note, request.user, row, "automation.tested", {"bytes": len(body)})
     answer = await webhooks.receive(as_request(row, headers, body), row.name)
     told = json.loads(getattr(answer, "content", b"{}"))
     words = f"The webhook answered {answer.status_code}: {json.dumps(told)}"
     level = messages.SUCCESS if answer.status_code < 300 else messages.ERROR
     messages.add_message(request, level, words)
+
+
+def _sign(row: Automation, body: bytes) -> dict[str, str]:
+    """Headers of its sender; none where anybody may send. Raises `BadSecret`, `SecretLost`."""
+    if row.webhook_auth is None or row.webhook_secret is None:
+        return {}
+    secret, message_id = row.webhook_secret.open(), f"test_{secrets.token_hex(8)}"
+    return sign_like_sender(row.webhook_auth, secret, message_id, int(time.time()), body)
 
 
 def as_request(row: Automation, headers: dict[str, str], body: bytes) -> HttpRequest:
@@ -123,7 +145,7 @@ def as_request(row: Automation, headers: dict[str, str], body: bytes) -> HttpReq
         "type": "http",
         "method": "POST",
         "path": f"/webhooks/{row.name}",
-        "query_string": f"agentId={row.agent}".encode(),
+        "query_string": urlencode({"agentId": row.agent}).encode(),
         "headers": [*sent, (b"content-length", str(len(body)).encode())],
     }
     return ASGIRequest(scope, io.BytesIO(body))
@@ -177,9 +199,14 @@ async def run_events(request: HttpRequest, key: str) -> HttpResponseBase:
         run = get_object_or_404(AutomationRun.objects.only("scope_id"), pk=key)
         return rest.find_started(key), run.scope_id
 
+    try:
+        seen = read_last_event_id(request)
+    except Refusal as refusal:
+        return refusal.response()
     place, partition = await unit(find)
     if place is None:
         return JsonResponse({"error": "This run has not started yet."}, status=404)
-    session_id, run_id, after = place
+    session_id, run_id, before = place
+    after = max(before, seen or 0)
     act_for(partition)
     return EventStream(follow(site().hub, session_id, after, OneRun(run_id, 0.0)), replay=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
-from django.conf import settings
-from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import Max
+from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from agentsite.host.site import site
+from agentsite.operations.models import AuditEntry
 from automations_app.clock import describe, find_zone, next_times
+from automations_app.due import NOT_SERVED
 from automations_app.models import (
     Automation,
     AutomationRun,
@@ -28,6 +30,10 @@ from sessions_app.admin.base import show_money, show_span
 MOST = 500
 SHOWN = 20
 UPCOMING = 5
+LISTS = ("automationrun", "occurrence", "inbounddelivery", "delivery")
+"""Kinds of rows that operators have lists of."""
+PREFIX = "automation."
+"""Of what the audit log says was done with one."""
 
 
 def read_list() -> list[dict[str, Any]]:
@@ -43,7 +49,8 @@ def read_list() -> list[dict[str, Any]]:
         {
             "row": row,
             "reading": tell_schedule(row),
-            "next": in_zone(next_run(row), row.timezone),
+            "next": in_zone(next_run(row), row.timezone) if is_served(row) else "",
+            "problem": tell_problem(row),
             "last": last.get(row.pk),
             "failures": failing.get(row.pk),
             "unsigned": row.trigger == Automation.Trigger.WEBHOOK and row.webhook_auth is None,
@@ -88,23 +95,55 @@ def in_zone(moment: dt.datetime | None, timezone: str) -> str:
     return f"{moment.astimezone(find_zone(timezone)):%a, %d %b %H:%M %Z}"
 
 
-def read_detail(row: Automation) -> dict[str, Any]:
+def is_served(row: Automation) -> bool:
+    """Whether this server serves its agent."""
+    return row.agent in site().agents.sources.sources
+
+
+def tell_problem(row: Automation) -> str:
+    """What keeps it from running, in a sentence; empty for nothing."""
+    return "" if is_served(row) else NOT_SERVED
+
+
+def read_detail(row: Automation, request: HttpRequest) -> dict[str, Any]:
     """Everything that happened with one automation lately."""
     runs = AutomationRun.objects.filter(automation=row).order_by("-created_at", "-id")
     inbound = InboundDelivery.objects.filter(automation=row).order_by("-received_at", "-id")
     missed = Occurrence.objects.filter(automation=row).exclude(status=Occurrence.Status.RUN)
-    history = LogEntry.objects.filter(
-        content_type=ContentType.objects.get_for_model(Automation), object_id=str(row.pk)
-    ).select_related("user")
+    lists = {name: list_of(row, name) for name in LISTS}
     return {
         "runs": [tell_run(run) for run in runs.defer("output", "event", "summary")[:SHOWN]],
         "inbound": list(inbound.defer("body")[:SHOWN]),
         "deliveries": list_deliveries(row),
-        "lists": {name: list_of(row, name) for name in ("delivery", "inbounddelivery")},
+        "lists": {**lists, "history": list_history(row)},
         "missed": list(missed.order_by("-due_at")[:SHOWN]),
-        "history": list(history.order_by("-action_time")[:SHOWN]),
-        "address": address_of(row),
+        "history": read_history(row),
+        "address": address_of(row, request),
+        "problem": tell_problem(row),
     }
+
+
+def read_history(row: Automation) -> list[dict[str, Any]]:
+    """The newest of what was done with it: when, by whom (or by its file), and what."""
+    entries = AuditEntry.objects.filter(subject=str(row.pk), action__startswith=PREFIX)
+    return [
+        {"at": entry.at, "who": entry.actor, "what": _tell_deed(entry)}
+        for entry in entries.order_by("-number")[:SHOWN]
+    ]
+
+
+def _tell_deed(entry: AuditEntry) -> str:
+    """The deed and, of a change, the columns."""
+    verb = entry.action.removeprefix(PREFIX)
+    if verb != "changed":
+        return verb
+    names = sorted(json.loads(entry.details).get("after", ()))
+    return f"{verb}: {', '.join(name.replace('_', ' ') for name in names)}"
+
+
+def list_history(row: Automation) -> str:
+    """All that the audit log has of its number."""
+    return f"{reverse('admin:operations_auditentry_changelist')}?{urlencode({'q': row.pk})}"
 
 
 def list_deliveries(row: Automation) -> list[Delivery]:
@@ -134,16 +173,16 @@ def timeline_of(run: AutomationRun) -> str:
     return reverse("admin:sessions_app_run_change", args=[quote(run.run_id)]) if run.run_id else ""
 
 
-def address_of(row: Automation) -> str:
-    """Where senders reach it: the public address that its agent names, else this server's path."""
+def address_of(row: Automation, request: HttpRequest) -> str:
+    """Where senders reach it: the public address that its agent names, else where this page is."""
     if row.trigger != Automation.Trigger.WEBHOOK:
         return ""
     agent = site().agents.latest().get(row.agent)
     proactive = agent.bundle.config.proactive if agent is not None else None
     public = getattr(proactive, "webhook", None)
-    base = str(public).rstrip("/") if public else f"http://{settings.HOST}:{settings.PORT}/webhooks"
+    base = str(public).rstrip("/") if public else request.build_absolute_uri("/webhooks")
     agents = site().agents.sources
-    query = "" if row.agent == agents.default else f"?agentId={row.agent}"
+    query = "" if row.agent == agents.default else f"?{urlencode({'agentId': row.agent})}"
     return f"{base}/{row.name}{query}"
 
 

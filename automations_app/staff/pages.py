@@ -96,7 +96,7 @@ async def edit_page(request: HttpRequest, key: int) -> HttpResponseBase:
             seen=row.updated_at.isoformat(),
             changed=facts.tell_change(row),
             zones=zones(),
-            **facts.read_detail(row),
+            **facts.read_detail(row, request),
         )
 
     return await unit(answer)

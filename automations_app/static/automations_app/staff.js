@@ -64,19 +64,39 @@ if (form) {
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-    document.querySelector("[data-copied]").textContent = "Copied";
+    const done = await copy(document.getElementById(button.dataset.copy));
+    document.querySelector("[data-copied]").textContent = done ? "Copied" : "Selected: copy it";
   });
+}
+
+// Browsers have a clipboard on https and localhost only; elsewhere the text is selected.
+async function copy(place) {
+  try {
+    await navigator.clipboard.writeText(place.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(place);
+    return document.execCommand("copy");
+  }
 }
 
 const live = document.querySelector("[data-live]");
 if (live) {
   const source = new EventSource(live.dataset.live);
+  let shown = []; // numbers and words of events, so that `run_resumed` can discard some
   for (const [name, word] of Object.entries(LINES)) {
     source.addEventListener(name, (frame) => {
-      if (frame.data) live.append(word(JSON.parse(frame.data)));
+      if (!frame.data) return;
+      const words = word(JSON.parse(frame.data));
+      shown.push({ number: Number(frame.lastEventId), words });
+      live.append(words);
     });
   }
+  source.addEventListener("run_resumed", (frame) => {
+    const last = JSON.parse(frame.data).discardFrom;
+    shown = shown.filter((each) => each.number <= last);
+    live.replaceChildren(...shown.map((each) => each.words));
+  });
   // The row is settled a moment after the run's last event.
   source.addEventListener("done", () => {
     source.close();
