@@ -56,10 +56,10 @@ def test_only_who_acts_for_its_scopes_pauses_an_automation_and_reads_its_prompt(
     for name, partition in (("of-gamma", "gamma"), ("of-each", "each")):
         how = {"agent": "free", "partition": partition, "trigger": "cron"}
         make_automation(gate, name, "Say well.", schedule="0 0 1 1 *", **how)
-    both = {"of-gamma", "of-each"}
+    both, none = {"of-gamma", "of-each"}, set[str]()
     for bearer, theirs in (
-        (token(tenantId="alpha", role="admin"), set()),
-        (gate.key(role="admin", scopes=["alpha"]), set()),
+        (token(tenantId="alpha", role="admin"), none),
+        (gate.key(role="admin", scopes=["alpha"]), none),
         (token(tenantId="gamma", role="admin"), {"of-gamma"}),
         (token(scope_id="gamma", role="admin"), {"of-gamma"}),
         (gate.key(role="admin"), both),

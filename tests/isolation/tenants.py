@@ -12,7 +12,7 @@ from tests.issuer import token
 from tests.server import Client
 from tests.servers import Server
 
-OF_ALL = (
+OF_ALL: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("GET", "/api/events", {"all": "1"}),
     ("GET", "/metrics", {}),
     *(("POST", f"/automations/island/{verb}", {}) for verb in ("run", "stream", "start", "stop")),
