@@ -148,11 +148,6 @@ def place_before_run(run_id: str, scope_id: str) -> PlaceBefore | None:
     return PlaceBefore(max(0, run.session.reserved_seq - BLOCK), message_id)
 
 
-def losses_of(run_id: str) -> int:
-    """How many attempts of a run died with their process."""
-    return int(Run.objects.values_list("losses", flat=True).get(pk=run_id))
-
-
 def find_left(run_id: str, session_id: str) -> Left:
     """What waits behind a run's last commit.
 

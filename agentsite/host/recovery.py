@@ -20,6 +20,7 @@ from agentsite.engine.events import (
     Done,
     Entry,
     Failed,
+    MessagesRemoved,
     RunResumed,
     SubagentReported,
     TitleChanged,
@@ -43,11 +44,17 @@ from agentsite.host.wire import subagent_event
 from agentsite.operations.alerts import poisoned_run, raise_once
 from agentsite.operations.budgets import forfeit
 from agentsite.operations.pins import list_accepted
-from agentsite.rows.tenancy import acting_for_all
 from agentsite.tools.base import Tool
 from agentsite.tools.plan_mode import plans_after
 from sessions_app import log, queue
-from sessions_app.actions import LeaseLost, RunRef, advance_last_seq, finish_run, settle_call
+from sessions_app.actions import (
+    LeaseLost,
+    RunRef,
+    advance_last_seq,
+    finish_run,
+    remove_messages,
+    settle_call,
+)
 from sessions_app.history import load_history, result_part
 from sessions_app.interactions import GivenAnswer, answers_for, withdraw_questions
 from sessions_app.late import tell_late
@@ -97,9 +104,18 @@ class TakenRun(msgspec.Struct, frozen=True):
         advance_last_seq(self.opened.ref, self.opened.last_seq + len(self.greeting))
 
 
-def reopen(agents: ServedAgents, run_id: str, owner: str) -> TakenRun:
+class GivenUp(msgspec.Struct, frozen=True):
+    """A run that was ended instead of loaded: every process that worked on it broke off."""
+
+    ref: RunRef
+    automation: bool
+    """It is an automation's."""
+
+
+def reopen(agents: ServedAgents, run_id: str, owner: str) -> TakenRun | GivenUp:
     """Load a run that was claimed. Synchronous: for `unit`.
 
+    After `MAX_LOSSES` not even loading is tried, which may be what its processes died of.
     Raises `LeaseLost` when another process has claimed it meanwhile (this one stood still).
     """
     with transaction.atomic():
@@ -111,8 +127,13 @@ def reopen(agents: ServedAgents, run_id: str, owner: str) -> TakenRun:
         if row.attempt > 1:
             forfeit(row.pk, row.attempt)
         if row.losses >= MAX_LOSSES:
-            raise_once(poisoned_run(row.pk, row.agent, row.scope_id))
+            return _give_up(row)
         return _load_taken(agents, row)
+
+
+def _give_up(row: Run) -> GivenUp:
+    raise_once(poisoned_run(row.pk, row.agent, row.scope_id))
+    return GivenUp(_end(row, "poisoned", POISONED), bool(row.request.get("automation")))
 
 
 def _load_taken(agents: ServedAgents, row: Run) -> TakenRun:
@@ -194,14 +215,6 @@ def word_for(subagent: Subagent | None, event: AnyEvent) -> AnyEvent:
     return SubagentReported(subagent.pk, subagent.name, subagent.call_id, told)
 
 
-def give_up(run_id: str) -> None:
-    """End a run that cannot even be loaded any more. Synchronous: for `unit`."""
-    with acting_for_all("operators are told of it"), transaction.atomic():
-        row = Run.objects.select_related("session").get(pk=run_id)
-        raise_once(poisoned_run(row.pk, row.agent, row.scope_id))
-        _end(row, "poisoned", POISONED)
-
-
 def end_refused(ref: RunRef, owner: str) -> bool:
     """End a run of ours whose rows the database refuses; False when it is not ours any more.
 
@@ -216,7 +229,7 @@ def end_refused(ref: RunRef, owner: str) -> bool:
     return row is not None
 
 
-def _end(row: Run, code: str, text: str) -> None:
+def _end(row: Run, code: str, text: str) -> RunRef:
     """What clients saw of it since its last step is discarded; open calls are unknown."""
     run_id, ref = row.pk, RunRef(row.pk, row.attempt, row.session_id, row.scope_id)
     state = RunState(phase="done", reason="error", turn=row.turns)
@@ -231,12 +244,17 @@ def _end(row: Run, code: str, text: str) -> None:
     if title is not None:
         events.append(TitleChanged(title.title))
         title.write(ref.session_id)
+    if row.rollback_requested:
+        removed = tuple(row.messages.values_list("pk", flat=True))
+        events.append(MessagesRemoved(run_id, removed))
+        remove_messages(ref)
     events += [Failed(text, code), Done("error", row.metered, cost, run_id)]
     at, seq = now_ms(), row.session.reserved_seq
     entries = tuple(Entry(seq + n, at, event) for n, event in enumerate(events, start=1))
     log.append([log.Stretch(ref.session_id, run_id, ref.attempt, ref.scope_id, entries)])
     withdraw_questions(ref)
     finish_run(ref, state, entries[-1].seq, {"code": code, "message": text, "at": at})
+    return ref
 
 
 def _first(
@@ -249,8 +267,6 @@ def _first(
     """What the machine is told first."""
     if row.cancel_requested_at is not None:
         return (steps.Cancelled("user_abort"),)
-    if row.losses >= MAX_LOSSES:
-        return (steps.Cancelled("error", POISONED, "poisoned"),)
     if row.losses and agent.block.recovery == "fail":
         return (steps.Cancelled("error", NOT_RECOVERED, "interrupted"),)
     if row.attempt == 1 and state.turn == 0:

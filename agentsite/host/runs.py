@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError
 
 from agentsite.engine import steps
@@ -34,7 +33,7 @@ from agentsite.host.mcp import McpServers
 from agentsite.host.meter import Meter
 from agentsite.host.patience import log_failure, patient_unit
 from agentsite.host.purse import Purse, record_calls_once
-from agentsite.host.recovery import MAX_LOSSES, TakenRun, give_up, reopen
+from agentsite.host.recovery import GivenUp, TakenRun, reopen
 from agentsite.host.refused import end_if_refused
 from agentsite.host.telling import tell_credential, tell_title
 from agentsite.host.titles import await_title, make_title
@@ -44,7 +43,7 @@ from agentsite.rows.units import unit
 from agentsite.telemetry import record
 from agentsite.telemetry.ids import carry
 from sessions_app import interactions, leases, lookups, queue
-from sessions_app.actions import LeaseLost
+from sessions_app.actions import LeaseLost, RunRef
 from sessions_app.interactions import GivenAnswer
 
 logger = logging.getLogger(__name__)
@@ -175,9 +174,11 @@ class Runs:
         driver = run.driver
         first: tuple[steps.Incoming | GivenAnswer, ...] = (steps.Begun(),)
         if taken is not None:
+            if isinstance(taken.first[0], steps.Cancelled):
+                run.stopped.set()  # it only ends: it waits for nothing
             if taken.greeting:
                 await self._journal.commit(driver.log, taken.greeting, taken.write)
-            driver.rolled_back = taken.rollback
+            driver.rolled_back = driver.rolled_back or taken.rollback
             driver.steered = taken.steered
             first = taken.first
         missing = await self._equip(run)
@@ -190,8 +191,8 @@ class Runs:
         return await driver.drive(*first)
 
     async def _equip(self, run: LiveRun) -> str | None:
-        """Offer the tools of MCP servers, unless the run is stopped while they are awaited."""
-        if not run.driver.conversation.agent.bundle.mcp_servers:
+        """Offer the tools of MCP servers, unless the run is stopped before or meanwhile."""
+        if not run.driver.conversation.agent.bundle.mcp_servers or run.stopped.is_set():
             return None
         equipped = asyncio.create_task(self.mcp.equip(run.driver))
         stopped = asyncio.create_task(run.stopped.wait())
@@ -203,21 +204,24 @@ class Runs:
             stopped.cancel()
 
     async def _follow_up(self, driver: Driver, state: RunState) -> None:
-        """What comes after `done`: late words, the queue, and a title after the first answer."""
-        ref = driver.ref
+        """What comes after `done` or parking, and a title after the first answer."""
+        request, done = driver.conversation.request, state.phase == "done"
+        await self._look_behind(driver.ref, automation=bool(request.automation), done=done)
+        if request.make_title and state.reason == "model_stop":
+            self.spawn(self._make_title(driver))
+
+    async def _look_behind(self, ref: RunRef, *, automation: bool, done: bool) -> None:
+        """Late words, whoever waits for an automation's run, then the queue or an early answer."""
         left = await unit(lookups.find_left, ref.run_id, ref.session_id)
         if left.signals:
             await self.announce_late(ref.run_id, ref.session_id)
-        if driver.conversation.request.automation:
+        if automation:
             for tell in self.listeners:
                 await log_failure(tell(ref.run_id))
-        if state.phase != "done":
+        if not done:
             await self.claim(ref.run_id)  # in case the answer came while it was being parked
-            return
-        if left.queued:
+        elif left.queued:
             await self.start_queued(ref.session_id)
-        if driver.conversation.request.make_title and state.reason == "model_stop":
-            self.spawn(self._make_title(driver))
 
     async def announce_late(self, run_id: str, session_id: str) -> None:
         for entry in await unit(leases.announce_late, run_id, session_id, now_ms()):
@@ -342,7 +346,10 @@ class Runs:
             raise
         except Exception:
             logger.exception("run %s cannot be loaded", run_id)
-            await self._give_up(run_id)
+            return
+        if isinstance(taken, GivenUp):
+            logger.error("run %s was given up: its processes broke off", run_id)
+            await self._look_behind(taken.ref, automation=taken.automation, done=True)
             return
         ref = taken.opened.ref
         logger.info("run %s goes on here, attempt %d", ref.run_id, ref.attempt)
@@ -352,16 +359,6 @@ class Runs:
 
     async def _release(self, run_ids: list[str] | None) -> None:
         await self._journal.alone(partial(leases.release_leases, self.owner, run_ids))
-
-    async def _give_up(self, run_id: str) -> None:
-        """End a run that no process can load, once enough have tried."""
-        try:
-            if await unit(lookups.losses_of, run_id) >= MAX_LOSSES:
-                await unit(give_up, run_id)
-        except (OperationalError, InterfaceError):
-            raise
-        except DatabaseError:
-            logger.exception("run %s cannot be ended", run_id)
 
     async def close(self, grace: float) -> None:
         """Let live runs end, then hand the rest over."""

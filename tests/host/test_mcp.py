@@ -234,3 +234,25 @@ async def test_a_run_that_waits_for_a_server_can_be_stopped(
             await stream.to_end()
     assert time.monotonic() - began < FIRST_LOOK_SECONDS / 2
     assert stream.reason == "user_abort"
+
+
+@requirement("agent.mcp-hung", "runs.interrupt-text")
+async def test_a_parked_run_is_stopped_without_waiting_for_a_server(
+    house: House, guest: Client, http: aiohttp.ClientSession
+) -> None:
+    turn = [call("ask_choice", question="Which?", options=[{"label": "A"}, {"label": "B"}])]
+    settings = {
+        "AGENTS_DIR": str(house.lab.folder / "served"),
+        "RUN_HEARTBEAT_SECONDS": "300",  # no beat repeats the word
+        "RUN_LEASE_SECONDS": "600",
+    }
+    async with guest.of("stuck").stream(plan({"tools": turn}, {})) as stream:
+        await stream.event("ask_choice")
+        with closing(house.lab.start(**settings).wait_ready()) as server:
+            client = Client(http, server.url, "stuck")
+            began = time.monotonic()
+            reply = await client.post(f"/sessions/{stream.session_id}/interrupt", {})
+            assert reply.json["runId"] == stream.run_id
+            await stream.to_end()
+    assert time.monotonic() - began < FIRST_LOOK_SECONDS / 2
+    assert stream.reason == "user_abort"

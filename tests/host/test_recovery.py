@@ -6,16 +6,25 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import cast
 
 import aiohttp
+import pytest
 
-from agentsite.host.recovery import MAX_LOSSES, UNKNOWN
+from agentsite.engine.events import Done, Failed
+from agentsite.host.agents import ServedAgents
+from agentsite.host.recovery import MAX_LOSSES, UNKNOWN, GivenUp, reopen
+from agentsite.operations.models import Alert
+from sessions_app import log
+from sessions_app.actions import LeaseLost, RunRef
+from sessions_app.models import Run
 from tests.folding import assert_folds, assert_numbered, drop_discarded, text_of
 from tests.gates import Gates
 from tests.lab import Lab, call, plan
 from tests.processes import within
 from tests.requirements import requirement
 from tests.servers import Server
+from tests.sessions_app.rows import make_run, make_session
 from tests.wire_client import Client, Stream
 
 SPOKEN = {"deltas": 60, "chars": 5, "rate": 25}
@@ -245,6 +254,29 @@ async def test_a_run_that_kills_its_processes_is_ended_after_three(
     assert alerts == [("poison", stream.run_id)]
     await assert_folds(client, lab, stream.session_id)
     assert (await client.talk("Still there?", stream.session_id)).reason == "model_stop"
+
+
+@pytest.mark.django_db
+@requirement("runs.poison", "runs.busy-rollback", "admin.alerts")
+@pytest.mark.parametrize("rollback", [False, True])
+def test_a_run_that_has_lost_enough_processes_is_ended_without_being_loaded(
+    rollback: bool,
+) -> None:
+    session = make_session(reserved_seq=10_000)
+    run = make_run(session, status="running", owner="host_me", rollback_requested=rollback)
+    Run.objects.filter(pk=run.pk).update(attempt=MAX_LOSSES + 1, losses=MAX_LOSSES)
+    unloadable = cast(ServedAgents, object())  # it has no agent to give
+    given = reopen(unloadable, run.pk, "host_me")
+    assert given == GivenUp(RunRef(run.pk, MAX_LOSSES + 1, session.pk, ""), automation=False)
+    run.refresh_from_db()
+    assert (run.status, run.reason, run.error["code"]) == ("done", "error", "poisoned")
+    assert Alert.objects.filter(kind="poison", details__run=run.pk).count() == 1
+    assert run.messages.exists() is not rollback
+    *_, failed, done = (entry.event for entry in log.read(session.pk, 10_000))
+    assert isinstance(failed, Failed)
+    assert isinstance(done, Done)
+    with pytest.raises(LeaseLost):
+        reopen(unloadable, run.pk, "host_me")
 
 
 def wait_for_death(servers: list[Server]) -> None:
