@@ -226,9 +226,9 @@ async def start(automation_run_id: str) -> None:
         except CannotStart as problem:
             await _settle(await unit(outcomes.fail_unstarted, automation_run_id, str(problem)))
             return
-        if opened is None or opened.init is None:
+        if opened is None:
             return
-        here.journal.publish_committed(opened.ref.session_id, opened.init)
+        here.journal.publish_committed(opened.ref.session_id, *opened.begun)
         here.runs.start(opened)
 
 

@@ -24,7 +24,7 @@ from agentsite.bus.catalogue import (
     SessionUpdated,
 )
 from agentsite.engine.deltas import Usage
-from agentsite.engine.events import Entry, Init
+from agentsite.engine.events import AnyEvent, Entry, Init, TitleChanged
 from agentsite.engine.messages import ImagePart, Part, ResultStatus
 from agentsite.engine.messages import Message as HistoryMessage
 from agentsite.engine.steps import RunState
@@ -94,7 +94,8 @@ class NewRun(msgspec.Struct, frozen=True):
 
 
 class BegunRun(msgspec.Struct, frozen=True):
-    init: Entry
+    entries: tuple[Entry, ...]
+    """`init`, and behind it the title of a session that has one from the start."""
     block_end: int
     """Last number that may be given out before a further block is reserved."""
     session_usage: Usage
@@ -102,7 +103,7 @@ class BegunRun(msgspec.Struct, frozen=True):
 
 
 def begin_run(new: NewRun) -> BegunRun:
-    """Create (or find) the session and start a run in it, `init` included.
+    """Create (or find) the session and start a run in it, its first events included.
 
     Raises `SessionNotFound`, `SessionBusy` or `KeyReused`; then nothing was written.
     """
@@ -119,12 +120,13 @@ def begin_run(new: NewRun) -> BegunRun:
                 before, usage = 0, Usage()
             else:
                 before, usage = _enter_session(new, moment)
-            run, *others = new_run(new, before + 1, moment)
+            told = _first_events(new)
+            entries = tuple(Entry(before + n, new.at, each) for n, each in enumerate(told, start=1))
+            run, *others = new_run(new, before + 1, entries[-1].seq, moment)
             together.insert(run, {"lease_until": new.lease_seconds})
             for row in others:
                 together.insert(row)
-            init = Entry(before + 1, new.at, _init(new))
-            stretch = log.Stretch(new.session_id, new.run_id, 1, new.scope_id, (init,))
+            stretch = log.Stretch(new.session_id, new.run_id, 1, new.scope_id, entries)
             log.say_append(together, [stretch])
             begun = SessionCreated if new.new_session else SessionUpdated
             started = RunStarted(new.run_id, new.session_id)
@@ -139,11 +141,12 @@ def begin_run(new: NewRun) -> BegunRun:
         if "one_live_run_per_session" in str(error):
             raise SessionBusy(new.session_id) from error
         raise
-    return BegunRun(init, before + log.BLOCK, usage)
+    return BegunRun(entries, before + log.BLOCK, usage)
 
 
-def _init(new: NewRun) -> Init:
-    return Init(new.session_id, new.run_id, new.api_message, automation=new.automation)
+def _first_events(new: NewRun) -> list[AnyEvent]:
+    init = Init(new.session_id, new.run_id, new.api_message, automation=new.automation)
+    return [init, TitleChanged(new.title)] if new.title else [init]
 
 
 def _enter_session(new: NewRun, moment: dt.datetime) -> tuple[int, Usage]:

@@ -37,8 +37,11 @@ def new_session(new: NewRun, moment: dt.datetime) -> Session:
     )
 
 
-def new_run(new: NewRun, first_seq: int, moment: dt.datetime) -> list[Row]:
-    """The rows of a run that begins: itself without its lease, its attachments, its message."""
+def new_run(new: NewRun, first_seq: int, last_seq: int, moment: dt.datetime) -> list[Row]:
+    """The rows of a run that begins: itself without its lease, its attachments, its message.
+
+    The numbers are those of its first events.
+    """
     run = Run(
         id=new.run_id,
         session_id=new.session_id,
@@ -50,7 +53,7 @@ def new_run(new: NewRun, first_seq: int, moment: dt.datetime) -> list[Row]:
         state=msgspec.to_builtins(new.state),
         request=new.request,
         first_seq=first_seq,
-        last_seq=first_seq,
+        last_seq=last_seq,
         created_at=moment,
     )
     message = user_message(

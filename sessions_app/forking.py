@@ -1,7 +1,7 @@
 """A copy of a conversation up to a run, as a session of its own, to go on or to replay it.
 
-Law: what is copied is told as it was, under new ids; money and metering stay with the original,
-so that sums are sums of rows. Inside one transaction.
+Law: what is copied is told as it was, under new ids and the same numbers; money and metering stay
+with the original, so that sums are sums of rows. Inside one transaction.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 from agentsite.bus.catalogue import SessionCreated
-from sessions_app import news, queue
+from agentsite.engine.events import TitleChanged
+from sessions_app import log, news, queue
 from sessions_app.models import (
     Attachment,
     EventBatch,
@@ -25,7 +26,7 @@ from sessions_app.models import (
     Subagent,
     ToolCall,
 )
-from sessions_app.operating import NotNow, Rename, new_id, offer, repetition
+from sessions_app.operating import NotNow, Rename, new_id, now_ms, offer, repetition
 
 UNPAID: dict[str, Any] = {
     "input": 0, "cache_read": 0, "cache_write": 0, "cache_write_1h": 0, "output": 0,
@@ -77,6 +78,9 @@ def _fork(run: Run, *, with_run: bool, fields: dict[str, Any]) -> tuple[Session,
         _copy(Attachment.objects.filter(session=source), rename)
         for each in runs:
             _copy_run(each, rename)
+        beside = EventBatch.objects.filter(session=source, run=None)
+        _copy_log(beside.filter(last_seq__lte=target.reserved_seq), rename, attempt=0)
+        log.append_beside_runs(target, now_ms(), TitleChanged(target.title))
     return target, rename
 
 
@@ -137,18 +141,22 @@ def _copy_run(run: Run, rename: Rename) -> None:
     _copy(ToolCall.objects.filter(run=run, subagent=None), rename, attempt=1)
     _copy(Subagent.objects.filter(run=run), rename, attempt=1)
     _copy(ToolCall.objects.filter(run=run).exclude(subagent=None), rename, attempt=1)
-    for batch in EventBatch.objects.filter(run=run).order_by("first_seq"):
+    _copy_log(EventBatch.objects.filter(run=run), rename, attempt=1)
+    Run.objects.filter(pk=rename(run.pk)).update(status=Run.Status.DONE)
+
+
+def _copy_log(batches: models.QuerySet[EventBatch], rename: Rename, attempt: int) -> None:
+    for batch in batches.order_by("first_seq"):
         entries = rename(msgspec.json.decode(bytes(batch.entries)))
         EventBatch.objects.create(
             session_id=rename(batch.session_id),
-            run_id=rename(run.pk),
-            attempt=1,
+            run_id=rename(batch.run_id),
+            attempt=attempt,
             scope_id=batch.scope_id,
             first_seq=batch.first_seq,
             last_seq=batch.last_seq,
             entries=msgspec.json.encode(entries),
         )
-    Run.objects.filter(pk=rename(run.pk)).update(status=Run.Status.DONE)
 
 
 def _copy(rows: models.QuerySet[Any], rename: Rename, **fields: Any) -> None:

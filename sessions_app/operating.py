@@ -37,6 +37,11 @@ def new_id(prefix: str) -> str:
     return make_id(prefix, os.urandom(16))
 
 
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
 def offer(run_id: str) -> None:
     """Tell all processes that somebody should take a run. Inside the transaction."""
     with connection.cursor() as cursor:
@@ -107,7 +112,7 @@ def repetition(
     if message is None:
         raise NotNow("The message that started this run is not kept any more.")
     parts = rename(message.parts) if rename else message.parts
-    at = time.time_ns() // 1_000_000
+    at = now_ms()
     old = msgspec.convert(run.state, RunState)
     kept = {name: value for name, value in run.request.items() if name not in UNASKED}
     return NewRun(

@@ -100,9 +100,9 @@ async def try_out(here: Site, trial: Trial) -> None:
     else:
         await unit(forget, trial.agent.id, trial.scope_id)
         opened = await unit(_open, here, trial)
-        if opened is None or opened.init is None:  # skipped meanwhile
+        if opened is None:  # skipped meanwhile
             return
-        here.journal.publish_committed(opened.ref.session_id, opened.init)
+        here.journal.publish_committed(opened.ref.session_id, *opened.begun)
         here.runs.start(opened)
         ref = opened.ref
     ended = await _await_end(here, ref)

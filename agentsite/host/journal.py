@@ -236,9 +236,9 @@ class Journal:
         if run_log.is_short:
             await self.commit(run_log, ())
 
-    def publish_committed(self, session_id: str, entry: Entry) -> None:
-        """Send an event that was committed beside the runs."""
-        if self._hub.listened(session_id):
+    def publish_committed(self, session_id: str, *entries: Entry) -> None:
+        """Send events that were committed beside the runs."""
+        for entry in entries if self._hub.listened(session_id) else ():
             frame = Frame(entry.seq - 1, entry.seq, encode_entry(entry), entry.event)
             self._hub.publish(session_id, frame)
 

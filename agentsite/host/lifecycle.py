@@ -1,7 +1,7 @@
 """A chat request becomes a run: resolve, refuse, begin.
 
 Law: everything that can be refused is refused before anything is written; session,
-run, message and `init` are written in one transaction.
+run, message and first events are written in one transaction.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class OpenedRun(msgspec.Struct, frozen=True):
     """Of the run's messages so far."""
     seconds_used: float = 0.0
     """Running time of earlier attempts."""
-    init: Entry | None = None
-    """The event that this process has just committed, for its own listeners."""
+    begun: tuple[Entry, ...] = ()
+    """`init` and what follows it, which this process has just committed: for its own listeners."""
     assistant_messages: int = 0
     spent: Usage = Usage()
     """Tokens of earlier attempts."""
@@ -243,17 +243,18 @@ def open_run(wanted: Wanted) -> OpenedRun:
     except actions.SessionNotFound as error:
         raise session_not_found() from error
     ref = RunRef(new.run_id, 1, new.session_id, new.scope_id)
+    position = begun.entries[0].seq
     if not new.new_session:
-        tell_late(ref, begun.init.seq)
+        tell_late(ref, position)
     memory = recall(
-        wanted.agent, ref, begun.init.seq,
+        wanted.agent, ref, position,
         starting=True, fresh=new.new_session, admin=wanted.request.admin,
     )  # fmt: skip
     history, images = _load(new, begun, memory.aside)
     return OpenedRun(
         agent=wanted.agent,
         ref=ref,
-        last_seq=begun.init.seq,
+        last_seq=begun.entries[-1].seq,
         block_end=begun.block_end,
         state=new.state,
         request=wanted.request,
@@ -261,7 +262,7 @@ def open_run(wanted: Wanted) -> OpenedRun:
         images=images,
         session_usage=begun.session_usage,
         message_ids=(new.message.id,),
-        init=begun.init,
+        begun=begun.entries,
         memory=memory.section,
         sealed=wanted.sealed,
     )
@@ -273,7 +274,7 @@ def _load(
     if new.new_session:  # nothing to read: it is what was just written
         aside = TextPart("\n\n".join(filter(None, (new.aside, recalled))))
         told = msgspec.structs.replace(new.message, parts=(*new.message.parts, aside))
-        history: tuple[Remembered, ...] = (Remembered(begun.init.seq, told),)
+        history: tuple[Remembered, ...] = (Remembered(begun.entries[0].seq, told),)
     else:
         history = load_history(new.session_id)
     return history, load_images(new.session_id, history)

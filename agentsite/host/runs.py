@@ -354,8 +354,6 @@ class Runs:
         ref = taken.opened.ref
         logger.info("run %s goes on here, attempt %d", ref.run_id, ref.attempt)
         self._launch(taken.opened, taken)
-        if taken.opened.init is not None:
-            self._journal.publish_committed(ref.session_id, taken.opened.init)
 
     async def _release(self, run_ids: list[str] | None) -> None:
         await self._journal.alone(partial(leases.release_leases, self.owner, run_ids))

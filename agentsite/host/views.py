@@ -160,16 +160,14 @@ async def _enter(
         return await _repeat(opened, caller.scope_id, grace)
     if isinstance(opened, SessionBusy):
         return await _enter_busy(here, body, wanted, grace)
-    ref, init = opened.ref, opened.init
-    if init is None:
-        raise RuntimeError("a run was begun without its init")
+    ref = opened.ref
 
     def start() -> None:
-        here.journal.publish_committed(ref.session_id, init)
+        here.journal.publish_committed(ref.session_id, *opened.begun)
         here.runs.start(opened)
 
     interest = OneRun(ref.run_id, grace)
-    return Entrance(ref.session_id, init.seq - 1, interest, replay=False, start=start)
+    return Entrance(ref.session_id, opened.begun[0].seq - 1, interest, replay=False, start=start)
 
 
 async def resolve_chatter(request: HttpRequest, body: ChatBody) -> Caller:

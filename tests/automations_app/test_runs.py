@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.automations_app.made import failures, make_automation, queue_delivery, queue_run, run
+from tests.folding import assert_folds
 from tests.gates import Gates
 from tests.lab import SIMPLE, Lab, call, plan, task
 from tests.requirements import requirement
@@ -20,7 +21,7 @@ async def start(client: Client, name: str, status: int = 200, agent: str = "plai
     return reply.json
 
 
-@requirement("automations.run", "automations.session")
+@requirement("automations.run", "automations.session", "http.fold")
 async def test_a_run_is_an_ordinary_run_in_an_archived_session_of_its_own(
     client: Client, workshop: Lab
 ) -> None:
@@ -29,7 +30,7 @@ async def test_a_run_is_an_ordinary_run_in_an_archived_session_of_its_own(
     told = await start(client, "checks")
     assert told["status"] == "completed" and told["automation"] == "checks"
     assert told["output"] == "All well."
-    session = await client.detail(told["sessionId"])
+    session = await assert_folds(client, workshop, told["sessionId"])
     assert session["status"] == "archived"
     assert session["automation"] == "checks"
     assert session["tags"] == ["checks", told["runId"]]

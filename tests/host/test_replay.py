@@ -12,6 +12,7 @@ import pytest
 
 from agentsite.engine.messages import TextPart
 from agentsite.host.replay import Record
+from tests.folding import assert_folds
 from tests.gates import Gates
 from tests.host.test_run_page import audited, ended, words
 from tests.lab import Lab, call, plan
@@ -81,7 +82,7 @@ async def test_tools_are_answered_from_the_record_and_nothing_is_touched(
     assert audited(lab, "run.start", stream.run_id)["after"] == {"run": new, "changed": ["system"]}
 
 
-@requirement("admin.replay")
+@requirement("admin.replay", "http.fold")
 async def test_another_model_asks_what_was_not_recorded(
     client: Client, lab: Lab, staff: Staff, gates: Gates
 ) -> None:
@@ -101,6 +102,9 @@ async def test_another_model_asks_what_was_not_recorded(
     assert "Not recorded: this is a replay" in both
     assert "openai/gpt-4.1" in both
     assert "Oh." in both
+    ((session_id,),) = lab.query("SELECT session_id FROM sessions_app_run WHERE id = %s", new)
+    detail = await assert_folds(limited, lab, session_id)
+    assert detail["title"] == f"Replay of {stream.run_id}"
 
     wrong = await replay(staff, stream.run_id, model="openai/nobodys")
     assert await ended(lab, wrong) == "error"

@@ -16,6 +16,7 @@ import pytest
 from agentsite.engine.messages import Message
 from agentsite.engine.ports import ModelRequest, ToolSpec
 from agentsite.providers.anthropic import to_messages, to_tools
+from tests.folding import assert_folds
 from tests.gates import Gates
 from tests.lab import Lab, call, plan
 from tests.requirements import requirement
@@ -188,10 +189,7 @@ async def test_a_run_is_repeated_and_forked(client: Client, lab: Lab, staff: Sta
     detail = await client.get(f"/sessions/{first.session_id}?scope_id=forked")
     assert [m["text"] for m in detail["messages"] if m["type"] == "user"] == [said, said]
 
-    there = await staff.post(run_path(first.run_id, "fork"))
-    found = re.search(r"sess_5F(\w+)", there.url)
-    assert found
-    fork = f"sess_{found[1]}"
+    fork = await fork_of(staff, first.run_id)
     copy = await client.get(f"/sessions/{fork}?scope_id=forked")
     assert blank(copy["messages"]) == blank(detail["messages"][: len(copy["messages"])])
     assert len(copy["messages"]) == 3
@@ -203,6 +201,34 @@ async def test_a_run_is_repeated_and_forked(client: Client, lab: Lab, staff: Sta
     more = await client.talk("Go on.", fork, scope_id="forked")
     assert more.reason == "model_stop"
     audited(lab, "run.fork", first.run_id)
+
+
+async def fork_of(staff: Staff, run_id: str) -> str:
+    """Fork a run; the new session."""
+    there = await staff.post(run_path(run_id, "fork"))
+    found = re.search(r"sess_5F(\w+)", there.url)
+    assert found, there
+    return f"sess_{found[1]}"
+
+
+@requirement("admin.actions", "http.fold")
+async def test_a_fork_is_told_what_was_told_beside_runs_before_its_own(
+    client: Client, lab: Lab, staff: Staff
+) -> None:
+    runs = [await client.talk("Hello")]
+    session_id = runs[0].session_id
+    async with client.follow(session_id) as log:
+        await log.event("title_changed")
+    for title in ("Between", "Before the last"):
+        renamed = await client.ask("PATCH", f"/sessions/{session_id}", {"title": title})
+        assert renamed.status == 200
+        runs.append(await client.talk("And on.", session_id))
+    for run in runs:
+        fork = await fork_of(staff, run.run_id)
+        await client.talk("Go on.", fork)
+        assert (await assert_folds(client, lab, fork))["title"] == "Before the last (fork)"
+        numbers = [entry.seq for entry in lab.entries(fork)]
+        assert numbers == list(range(1, len(numbers) + 1))
 
 
 def blank(messages: list[dict[str, Any]]) -> str:

@@ -9,10 +9,12 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from agentsite.engine.events import Init, TitleChanged
 from agentsite.engine.messages import Message, TextPart
 from agentsite.engine.steps import RunState
-from sessions_app import actions, queue
-from sessions_app.models import Run, Session
+from agentsite.engine.transcript import fold
+from sessions_app import actions, log, queue
+from sessions_app.models import EventBatch, Run, Session
 from tests.requirements import requirement
 from tests.sessions_app.rows import make_run, make_session
 
@@ -33,6 +35,13 @@ def wish(session: Session, **fields: Any) -> actions.NewRun:
     return actions.NewRun(**{**given, **fields})
 
 
+def begin(session: Session) -> str:
+    """The run that the log says has begun."""
+    (init,) = actions.begin_run(wish(session)).entries
+    assert isinstance(init.event, Init)
+    return init.event.run_id
+
+
 @requirement("runs.busy-reject")
 def test_a_session_whose_run_ends_just_now_is_not_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     session = make_session()
@@ -45,7 +54,7 @@ def test_a_session_whose_run_ends_just_now_is_not_unknown(monkeypatch: pytest.Mo
         return asked[-1]
 
     monkeypatch.setattr(actions, "_enter_idle", enter_then_end)
-    assert actions.begin_run(wish(session)).init.event.run_id == "run_begins"
+    assert begin(session) == "run_begins"
     assert asked[0] is None
 
 
@@ -56,7 +65,7 @@ def test_a_session_with_a_queue_is_busy_though_nothing_runs() -> None:
     with pytest.raises(actions.SessionBusy), transaction.atomic():
         actions.begin_run(wish(session))
     Run.objects.filter(pk=waiting.pk).update(status="done")
-    assert actions.begin_run(wish(session)).init.event.run_id == "run_begins"
+    assert begin(session) == "run_begins"
 
 
 @requirement("runs.busy-enqueue")
@@ -86,3 +95,15 @@ def test_a_busy_session_is_told_from_one_that_is_not_there() -> None:
     Session.objects.filter(pk=session.pk).update(status="expired")
     with pytest.raises(actions.SessionNotFound), transaction.atomic():
         actions.begin_run(wish(session))
+
+
+@requirement("http.fold")
+def test_a_title_from_the_start_is_told_behind_init_in_the_same_commit() -> None:
+    new = wish(Session(pk="sess_titled", agent="desk"), new_session=True, title="Nightly")
+    begun = actions.begin_run(new)
+    assert [type(entry.event) for entry in begun.entries] == [Init, TitleChanged]
+    batch = EventBatch.objects.get(session_id="sess_titled")
+    assert (batch.first_seq, batch.last_seq) == (1, 2)
+    assert fold(log.read("sess_titled", 0)).title == Session.objects.get().title == "Nightly"
+    run = Run.objects.get()
+    assert (run.first_seq, run.last_seq) == (1, 2)
