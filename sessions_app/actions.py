@@ -295,6 +295,7 @@ def settle_call(
     widgets: list[dict[str, Any]],
     *,
     stops: bool = False,
+    outcome_unknown: bool = False,
 ) -> None:
     """The outcome: a call's one result. A second one is refused (`LeaseLost`)."""
     updated = ToolCall.objects.filter(
@@ -305,6 +306,7 @@ def settle_call(
         duration_ms=duration_ms,
         widgets=widgets,
         stops=stops,
+        outcome_unknown=outcome_unknown,
         ended_at=Now(),
         attempt=ref.attempt,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from agentsite.rows.fields import VerbatimJSONField
@@ -51,6 +51,8 @@ class ToolCall(models.Model):
     internal = models.BooleanField(default=False)
     stops = models.BooleanField(default=False)
     """With its result it wished for the end of the run."""
+    outcome_unknown = models.BooleanField(db_default=False)
+    """Its process was lost while it was under way: nobody knows whether it took effect."""
     duration_ms = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
@@ -60,6 +62,7 @@ class ToolCall(models.Model):
     class Meta:
         indexes: ClassVar[list[models.Index]] = [
             models.Index("run", "status", name="call_of_run"),
+            models.Index("run", condition=Q(outcome_unknown=True), name="call_unknown"),
         ]
 
     def __str__(self) -> str:

@@ -127,8 +127,10 @@ class Calls:
         part, _ = guard_result(self._driver.conversation.redactor.struct(told))
         await patient_unit(keep_late, self._driver.ref, part)
 
-    def settle_unrun(self, call_id: str, status: ResultStatus, text: str) -> None:
-        """Give a call a result without running it, within the driver's step."""
+    def settle_unrun(
+        self, call_id: str, status: ResultStatus, text: str, *, outcome_unknown: bool = False
+    ) -> None:
+        """Give a call a result without running it (here), within the driver's step."""
         if call_id in self._results:  # it ended while it was being stopped
             return
         call = next(call for call in self._turn[1] if call.id == call_id)
@@ -136,7 +138,8 @@ class Calls:
         step = self._driver.step
         step.add(_to_event(part, 0))
         shown = self._widgets.get(call_id, [])
-        step.write(actions.settle_call, self._driver.ref, call_id, status, part.content, 0, shown)
+        settle = partial(actions.settle_call, outcome_unknown=outcome_unknown)
+        step.write(settle, self._driver.ref, call_id, status, part.content, 0, shown)
         self._keep(part)
 
     def open(self) -> tuple[ToolCallPart, ...]:

@@ -208,7 +208,7 @@ class Child(Driver):
         unknown, self._unknown = self._unknown, ()
         self.step.add(self.words.report(type="run_resumed", attempt=self.ref.attempt))
         for call in unknown:
-            self.calls.settle_unrun(call.id, "interrupted", UNKNOWN)
+            self.calls.settle_unrun(call.id, "interrupted", UNKNOWN, outcome_unknown=True)
         await self.commit()
 
     def report(self) -> ToolResult:

@@ -26,6 +26,7 @@ from agentsite.engine.events import (
     TitleChanged,
     ToolEnded,
 )
+from agentsite.engine.machine import INTERRUPTED_TEXT
 from agentsite.engine.messages import (
     Part,
     ResultStatus,
@@ -97,7 +98,7 @@ class TakenRun(msgspec.Struct, frozen=True):
     def write(self) -> None:
         """The rows that go with the greeting."""
         for call in self.unknown:
-            settle_call(self.opened.ref, call.id, "interrupted", (TextPart(UNKNOWN),), 0, [])
+            settle_unknown(self.opened.ref, call.id)
         if self.title is not None:
             self.title.write(self.opened.ref.session_id)
         # What the rows now say must count for clients too, should this attempt be lost as well.
@@ -207,6 +208,12 @@ def _load_taken(agents: ServedAgents, row: Run) -> TakenRun:
     return TakenRun(opened, greeted, unknown, first, row.rollback_requested, steered, title)
 
 
+def settle_unknown(ref: RunRef, call_id: str) -> None:
+    """Write that nobody knows what a call came to, findable for operators."""
+    told = (TextPart(UNKNOWN),)
+    settle_call(ref, call_id, "interrupted", told, 0, [], outcome_unknown=True)
+
+
 def word_for(subagent: Subagent | None, event: AnyEvent) -> AnyEvent:
     """An event as the log has it, of the run itself or of one of its sub-agents."""
     if subagent is None:
@@ -230,15 +237,20 @@ def end_refused(ref: RunRef, owner: str) -> bool:
 
 
 def _end(row: Run, code: str, text: str) -> RunRef:
-    """What clients saw of it since its last step is discarded; open calls are unknown."""
+    """What clients saw of it since its last step is discarded; calls under way are unknown."""
     run_id, ref = row.pk, RunRef(row.pk, row.attempt, row.session_id, row.scope_id)
     state = RunState(phase="done", reason="error", turn=row.turns)
     cost = row.cost_micros if row.cost_known else None
     open_calls = ToolCall.objects.filter(run_id=run_id, status__in=("held", "running"))
     events: list[AnyEvent] = [RunResumed(row.attempt, row.last_seq)]
     for call in open_calls.select_related("subagent"):
-        settle_call(ref, call.pk, "interrupted", (TextPart(UNKNOWN),), 0, [])
-        ended = ToolEnded(call.pk, call.name, False, UNKNOWN, 0, status="interrupted")
+        text = UNKNOWN
+        if call.status == ToolCall.Status.HELD:  # it surely never began
+            text = INTERRUPTED_TEXT
+            settle_call(ref, call.pk, "interrupted", (TextPart(text),), 0, [])
+        else:
+            settle_unknown(ref, call.pk)
+        ended = ToolEnded(call.pk, call.name, False, text, 0, status="interrupted")
         events.append(word_for(call.subagent, ended))
     title = find_waiting_title(run_id)
     if title is not None:

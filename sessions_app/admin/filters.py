@@ -21,7 +21,7 @@ from unfold.contrib.filters.admin import (  # type: ignore[import-untyped]  # it
 
 from agentsite.rows.filters import EMPTY, read_span
 from agentsite.rows.keyset import FEW, INDEXED, RESIDUAL, clean
-from sessions_app.models import Run, Session
+from sessions_app.models import Run, Session, ToolCall
 from sessions_app.searching import MOST_SPOKEN, Span, TooManyWords, find_spoken
 
 CENTS = {"1": 10_000, "10": 100_000, "100": 1_000_000, "1000": 10_000_000}
@@ -146,11 +146,16 @@ OUTCOMES: dict[str, tuple[str, Q]] = {
     "max_turns": ("Out of turns", Q(reason="max_turns")),
     "loop_detected": ("Went in circles", Q(reason="loop_detected")),
     "budget_exceeded": ("Out of money or tokens", Q(reason="budget_exceeded")),
+    "unknown": (
+        "A call's outcome is unknown",
+        Q(pk__in=ToolCall.objects.filter(outcome_unknown=True).values("run_id")),
+    ),
     "good": ("Ended well", Q(reason__in=("model_stop", "stopped"))),
 }
 
 
-REACHES = {**dict.fromkeys(("live", "running", "waiting", "queued"), FEW), "good": RESIDUAL}
+FEW_RUNS = ("live", "running", "waiting", "queued", "unknown")
+REACHES = {**dict.fromkeys(FEW_RUNS, FEW), "good": RESIDUAL}
 
 
 class OutcomeFilter(admin.SimpleListFilter):
@@ -160,7 +165,7 @@ class OutcomeFilter(admin.SimpleListFilter):
 
     @property
     def reach(self) -> str:
-        """Live runs are few, troubles have an index, good ends are most of all runs."""
+        """Live runs and unknown outcomes are few, troubles have an index, most runs end well."""
         return REACHES.get(self.value() or "", INDEXED)
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:

@@ -156,6 +156,8 @@ async def test_subagents_of_a_killed_process_go_on_elsewhere(
     ]
     first = calls[0]["subagent"]["toolCalls"]
     assert [c["result"] for c in first] == ["through", UNKNOWN]
+    marked = "SELECT id FROM sessions_app_toolcall WHERE run_id = %s AND outcome_unknown"
+    assert crash_lab.query(marked, stream.run_id) == [(waiting["unknown"].call,)]
     assert_numbered(stream.frames + rest.frames)
     ((doubled,),) = crash_lab.query(
         "SELECT count(*) - count(DISTINCT id) FROM sessions_app_toolcall WHERE session_id = %s",

@@ -56,6 +56,8 @@ async def test_calls_that_outlive_the_grace_are_handed_over_with_their_run(
     detail = await assert_folds(survivor, crash_lab, stream.session_id)
     results = [each["result"] for each in detail["messages"][1]["toolCalls"]]
     assert results == [UNKNOWN, "again", "again", "Looked."]
+    marked = "SELECT name FROM sessions_app_toolcall WHERE run_id = %s AND outcome_unknown"
+    assert crash_lab.query(marked, stream.run_id) == [("gate",)]
     assert count_attempts(crash_lab, stream.run_id) == (2, 0)
 
 

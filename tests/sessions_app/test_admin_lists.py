@@ -16,7 +16,8 @@ from django.urls import reverse
 
 from agentsite.operations.models import AuditEntry
 from agentsite.rows.keyset import WALK, make_place, read_place
-from sessions_app.models import ModelCall, Run, Session
+from sessions_app.actions import RunRef, settle_call
+from sessions_app.models import ModelCall, Run, Session, ToolCall
 from sessions_app.searching import find_spoken
 from tests.requirements import requirement
 from tests.sessions_app.rows import make_run, make_session
@@ -108,6 +109,10 @@ def test_runs_are_found_by_scope_time_words_outcome_and_automation(staff: Client
     mine = make_session(scope_id="acme", automation="nightly")
     found = make_run(mine, words="The kettle leaks", scope_id="acme", reason="error")
     other = make_run(make_session(scope_id="other"), words="All is well", scope_id="other")
+    lost = make_run(make_session(scope_id="lost"), "running", words="Gone", scope_id="lost")
+    ref = RunRef(lost.pk, 1, lost.session_id, "lost")
+    ToolCall.objects.filter(run=lost).update(status="running")
+    settle_call(ref, lost.tool_calls.get().pk, "interrupted", (), 0, [], outcome_unknown=True)
     day = f"{found.created_at:%Y-%m-%d}"
     base = reverse("admin:sessions_app_run_changelist")
     for query, runs in {
@@ -127,6 +132,8 @@ def test_runs_are_found_by_scope_time_words_outcome_and_automation(staff: Client
         "outcome=error": [found],
         "outcome=trouble&scope=acme": [found],
         "outcome=good": [],
+        "outcome=unknown": [lost],
+        "outcome=unknown&scope=acme": [],
         "automation=nightly": [found],
         f"scope=acme&created_at_from_0={day}&created_at_from_1=00:00:00": [found],
         f"created_at_to_0={day}&created_at_to_1=00:00:00": [],
@@ -137,7 +144,7 @@ def test_runs_are_found_by_scope_time_words_outcome_and_automation(staff: Client
     for query, shown in {"automation=nightly": True, "said=well": False, "q=kettle": True}.items():
         text = look(staff, f"{sessions}?{query}")
         assert (mine.pk.replace("_", "_5F") in text) == shown, query
-    assert Session.objects.count() == 2
+    assert Session.objects.count() == 3
 
 
 def rest_of(text: str) -> str:
