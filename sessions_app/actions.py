@@ -280,10 +280,18 @@ def record_message(
 
 
 def start_calls(ref: RunRef, call_ids: tuple[str, ...]) -> None:
-    """The intent: these calls are about to be made."""
-    ToolCall.objects.filter(pk__in=call_ids, run_id=ref.run_id, status="held").update(
+    """The intent: these calls are about to be made, or made again. Raises `LeaseLost`.
+
+    A row that changes meets the fence; one that cannot has been settled by another attempt.
+    """
+    still_open = ToolCall.objects.filter(
+        pk__in=call_ids, run_id=ref.run_id, status__in=("held", "running")
+    )
+    started = still_open.update(
         status=ToolCall.Status.RUNNING, started_at=Now(), attempt=ref.attempt
     )
+    if started < len(call_ids):
+        raise LeaseLost(ref.run_id)
 
 
 def settle_call(

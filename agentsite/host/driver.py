@@ -312,7 +312,7 @@ class Driver:
         changed = await questions.find_changed(self, call_ids)
         for call_id in changed:
             self.calls.settle_unrun(call_id, "error", questions.CHANGED)
-        self.calls.intend(first)
+        self.calls.intend(tuple(call_id for call_id in first if call_id not in changed))
         await self.commit()
         for call_id in changed:
             self.post(steps.CallFinished(call_id, "error"))
