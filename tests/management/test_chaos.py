@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,10 @@ from agentsite.management.chaos.frames import Splitter, to_entry
 from agentsite.management.chaos.judge_calls import judge_effects, judge_fences, judge_unknowns
 from agentsite.management.chaos.judge_log import judge_log
 from agentsite.management.chaos.judge_recordings import judge_recording
+from agentsite.management.chaos.options import Options
 from agentsite.management.chaos.plans import Planner
 from agentsite.management.chaos.recording import Recording
+from agentsite.management.chaos.storm import judge_reach
 from agentsite.management.chaos.trail import Step
 from agentsite.management.chaos.web import Kill
 from agentsite.management.chaos.world import Accepted
@@ -33,15 +36,15 @@ SESSION, RUN = "sess_1", "run_1"
 AT = 1_700_000_000_000
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_short_storm_holds_every_invariant() -> None:
     command = [sys.executable, ROOT / "manage.py", "chaos", "--seed", "5", "--runs", "16"]
     storm = subprocess.Popen(
-        [*command, "--kills", "4", "--processes", "2", "--people", "4", "--seconds", "40"],
+        [*command, "--kills", "4", "--processes", "2", "--people", "4", "--seconds", "150"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        said, _ = storm.communicate(timeout=220)
+        said, _ = storm.communicate(timeout=380)
     finally:
         family = psutil.Process().children(recursive=True) if storm.poll() is None else []
         storm.kill()
@@ -49,6 +52,9 @@ def test_a_short_storm_holds_every_invariant() -> None:
     assert all_gone(family, 20)
     assert storm.returncode == 0, said
     assert "Every invariant held." in said
+    for name, wanted in (("messages", 16), ("kills", 4)):
+        told = re.search(rf"^  {name} +(\d+)", said, re.MULTILINE)
+        assert told and int(told[1]) >= wanted, said
 
 
 # ---- the judges, each with what it must see -------------------------------------------
@@ -206,6 +212,18 @@ def test_a_write_of_a_lost_attempt_is_a_breach() -> None:
         found = Findings()
         judge_fences(make_facts(WHOLE, trail=[*claims, late]), found)
         assert found.clean is clean, late
+
+
+@pytest.mark.parametrize(
+    ("messages", "kills", "faults"), [(16, 4, 0), (17, 5, 0), (15, 4, 1), (16, 3, 1), (0, 0, 2)]
+)
+def test_a_storm_that_broke_too_little_proves_nothing(
+    messages: int, kills: int, faults: int
+) -> None:
+    found = Findings()
+    judge_reach(Options(runs=16, kills=4), messages, kills, found)
+    assert len(found.faults["not reached"]) == faults
+    assert found.clean is (faults == 0)
 
 
 def test_the_same_seed_says_the_same() -> None:

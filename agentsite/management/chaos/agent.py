@@ -20,6 +20,8 @@ TOOLS: dict[str, dict[str, Any]] = {
     "confirmed_count": {"confirm": True},
     "slow_count": {"timeout": 8_000},
 }
+TOOLS_AT_ONCE = 2
+"""Fewer than a turn may call, so that some wait for their turn when the kill comes."""
 PARAMETERS = {
     "type": "object",
     "properties": {"n": {"type": "string"}, "ms": {"type": "number"}},
@@ -83,6 +85,7 @@ def write_agent(folder: Path, options: Options, fake_url: str, counting_port: in
             "confirmationGrace": 2.0,
             "maxTurns": 10,
             "runTimeout": 120.0,
+            "toolConcurrency": TOOLS_AT_ONCE,
         },
     }
     _write(folder / "amodal.json", manifest)

@@ -7,6 +7,7 @@ from collections import defaultdict
 KINDS = (
     "lost", "doubled effects", "stuck", "gaps", "duplicates", "fold differences",
     "unexplained unknowns", "fence breaches", "history faults", "stalled streams", "surprises",
+    "not reached",
 )  # fmt: skip
 """None of these may be found, ever."""
 

@@ -114,7 +114,8 @@ def judge(world: World, calm: Calm, facts: Facts) -> Findings:
     found = Findings()
     reasons = Counter(run.reason for run in facts.runs.values())
     found.figures |= {"seed": world.options.seed, "processes": world.options.processes}
-    found.figures |= {"sessions": len(world.sessions), "runs": len(facts.runs)}
+    found.figures |= {"messages": len(world.accepted), "sessions": len(world.sessions)}
+    found.figures["runs"] = len(facts.runs)
     found.figures |= {f"  ended by {reason}": count for reason, count in sorted(reasons.items())}
     found.figures["runs taken over"] = sum(run.losses > 0 for run in facts.runs.values())
     found.figures["runs given up as poisoned"] = sum(
@@ -128,6 +129,7 @@ def judge(world: World, calm: Calm, facts: Facts) -> Findings:
     ):  # fmt: skip
         for text in texts:
             found.fault(kind, text)
+    judge_reach(world.options, len(world.accepted), len(world.stage.kills), found)
     judge_log(facts, world.accepted, found)
     judge_effects(facts, world.counting.by_name, found)
     judge_unknowns(facts, world.stage.kills, found)
@@ -137,3 +139,14 @@ def judge(world: World, calm: Calm, facts: Facts) -> Findings:
         if log is not None:
             judge_recording(recording, log, calm.details.get(recording.session_id, {}), found)
     return found
+
+
+def judge_reach(options: Options, messages: int, kills: int, found: Findings) -> None:
+    """What was not broken proves nothing: all that was wanted must have happened."""
+    for name, wanted, done in (
+        ("messages", options.runs, messages),
+        ("kills", options.kills, kills),
+    ):
+        if done < wanted:
+            text = f"{done} of {wanted} {name} within {options.longest_storm:.0f} s"
+            found.fault("not reached", f"{text}: ask for fewer, or give it more --seconds")
