@@ -76,9 +76,9 @@ def test_the_queues_order_is_that_of_acceptance_whatever_the_clocks_say() -> Non
         message = Message("user", (TextPart("Hello."),), f"msg_{name}")
         late = wish(session, run_id=name, message=message, at=1_800_000_000_000 - number * 60_000)
         assert queue.enqueue(late, rank=1, steering=False) == number + 1
-        # The database's own clock is set back before the next one comes.
-        future = timezone.now() + dt.timedelta(hours=1, microseconds=number)
-        Run.objects.filter(pk=name).update(created_at=future)
+        if number == 0:  # the database's own clock is set back before the next one comes
+            future = timezone.now() + dt.timedelta(hours=1)
+            Run.objects.filter(pk=name).update(created_at=future)
     assert [waiting["runId"] for waiting in queue.list_queue(session.pk)] == names
     assert queue.start_next(session.pk, "host_me", 15, 1_800_000_000_000) == names[0]
 
