@@ -2,8 +2,9 @@
 
 Law: a session with a queued, live or parked run does not age, nor does an archived
 one, until whoever archived it lets it go (`purge_archived`). Of an expired session the
-metadata, counts, usage and cost stay, idempotency keys for their time, the metering rows
-always. Work is done in small transactions, so it may be stopped at any time.
+metadata, counts, usage and cost stay, and what says so of itself (`stays_when_expired`: thumbs
+that wait for a review, keys that were promised for a day); the metering rows always. Work is
+done in small transactions, so it may be stopped at any time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from django.db.models.functions import Now
 
 from agentsite.bus.catalogue import SessionDeleted
 from sessions_app import log, news
-from sessions_app.models import EventBatch, IdempotencyKey, Message, Run, Session
+from sessions_app.models import EventBatch, Message, Run, Session
 
 STEP = 100
 """Sessions per transaction."""
@@ -99,8 +100,7 @@ def purge_archived(session_ids: list[str]) -> None:
 
 
 def _forget(session_ids: list[str]) -> None:
-    # A key's promise holds for its 24 hours, and sessions may expire sooner.
-    _delete_dependents(session_ids, keep=frozenset((Run, IdempotencyKey)))
+    _delete_dependents(session_ids, and_what_stays=False)
     # What a run was asked and where it stood is conversation as well.
     Run.objects.filter(session_id__in=session_ids).update(state={}, request={})
     log.tell_end(session_ids)
@@ -141,19 +141,19 @@ def delete_session(session_id: str, scope_id: str, *, even_if_live: bool = False
         if not even_if_live and is_live(session_id):
             raise StillLive(session_id)
         news.tell(session_id, SessionDeleted(session_id))
-        _delete_dependents([session_id], keep=frozenset())
+        _delete_dependents([session_id], and_what_stays=True)
         rows._raw_delete(rows.db)
         log.tell_end([session_id])
     return True
 
 
-def _delete_dependents(session_ids: list[str], keep: frozenset[type[models.Model]]) -> None:
+def _delete_dependents(session_ids: list[str], *, and_what_stays: bool) -> None:
     """Delete rows that point at these sessions, or at their runs, without loading them.
 
     The order is free: constraints between them are checked when the transaction ends.
     """
     for model, path in dependents():
-        if model not in keep:
+        if and_what_stays or not getattr(model, "stays_when_expired", False):
             rows = model._default_manager.filter(Q((f"{path}__in", session_ids)))
             rows._raw_delete(rows.db)
 

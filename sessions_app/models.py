@@ -121,6 +121,7 @@ class Run(Metered):
     LIVE = (Status.RUNNING, Status.WAITING)
     TROUBLE = ("error", "user_abort", "max_turns", "loop_detected", "budget_exceeded")
     """Reasons of ends that an operator may want to know of."""
+    stays_when_expired = True
 
     id = models.CharField(primary_key=True, max_length=64)
     session = models.ForeignKey(Session, models.CASCADE, db_index=False, related_name="runs")
@@ -344,6 +345,9 @@ class Interaction(models.Model):
 
 class IdempotencyKey(models.Model):
     """A caller's promise that two requests are one."""
+
+    stays_when_expired = True
+    """Its promise holds for 24 hours, and sessions may expire sooner."""
 
     id = models.BigAutoField(primary_key=True)
     agent = models.CharField(max_length=200)

@@ -156,6 +156,9 @@ class Feedback(models.Model):
     agent = models.CharField(max_length=200)
     scope_id = models.CharField(max_length=200, default="", blank=True)
     session = models.ForeignKey("sessions_app.Session", models.CASCADE, related_name="feedback")
+    stays_when_expired = True
+    """It waits for a review, which may come long after the conversation has gone."""
+
     run_id = models.CharField(max_length=64)
     message_id = models.CharField(max_length=80)
     rating = models.CharField(max_length=4, choices=Rating)

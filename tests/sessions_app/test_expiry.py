@@ -11,6 +11,8 @@ from django.core.management import call_command
 from django.db.models import ForeignKey
 from django.utils import timezone
 
+from agentsite.operations.feedback import Rated, rate
+from agentsite.operations.models import Feedback
 from sessions_app.expiry import (
     StillLive,
     age_sessions,
@@ -171,6 +173,18 @@ def test_the_queue_can_be_emptied() -> None:
     Run.objects.filter(pk=run.pk).update(first_seq=0)
     empty_queue(session.pk)
     assert not Run.objects.filter(pk=run.pk).exists()
+
+
+@requirement("ops.feedback")
+def test_thumbs_outlive_the_conversation_but_not_the_session() -> None:
+    session = make_session(201, status="idle")
+    run = make_run(session)
+    rate(Rated("desk", "", session.pk, run.pk, "msg_1", "down", "Wrong", "How?", "So.", [], ""))
+    assert age_sessions(TTL, 0).purged == 1
+    assert not Message.objects.filter(session_id=session.pk).exists()
+    assert Feedback.objects.get().run_id == run.pk
+    assert delete_session(session.pk, "")
+    assert not Feedback.objects.exists()
 
 
 def test_no_table_that_points_at_a_session_is_forgotten() -> None:
