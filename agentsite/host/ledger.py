@@ -71,7 +71,8 @@ class Ledger:
                 if amount is not None:
                     found.append(Limit(kind, period, round(amount * MILLION), window.soft))
         if agent.block.max_run_cost is not None:
-            found.append(Limit("run", "run", round(agent.block.max_run_cost * MILLION)))
+            # No share of it is worth an alert: nobody has named one.
+            found.append(Limit("run", "run", round(agent.block.max_run_cost * MILLION), soft=1))
         return tuple(found)
 
     def is_limited(self, payer: Payer) -> bool:

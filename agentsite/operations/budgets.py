@@ -167,16 +167,16 @@ def read_standings(budget_ids: Sequence[int]) -> dict[int, Standing]:
 
 
 def raise_alerts(payer: Payer, limits: Sequence[Limit], refused: Standing | None = None) -> int:
-    """Tell operators, once for each period and threshold, what has gone beyond its soft limit.
+    """Tell operators, once for each period (or run) and threshold, what passed its soft limit.
 
     `refused` is a budget that has just stopped a call. How many were told; as the owner.
     """
     told = 0
     with transaction.atomic():
         for standing in read_standing(payer, limits):
-            # At a soft share of 1 the stop alone is told of.
             percent = min(round(standing.soft * 100), STOPPED - 1)
-            if standing.kind != "run" and standing.spent >= standing.soft * standing.limit_micros:
+            # At a soft share of 1 the stop alone is told of.
+            if standing.soft < 1 and standing.spent >= standing.soft * standing.limit_micros:
                 told += _raise(payer, standing, percent)
         if refused is not None:
             told += _raise(payer, refused, STOPPED)
@@ -184,7 +184,7 @@ def raise_alerts(payer: Payer, limits: Sequence[Limit], refused: Standing | None
 
 
 def _raise(payer: Payer, standing: Standing, percent: int) -> int:
-    of_scope = standing.kind == "scope"
+    of_scope, of_run = standing.kind == "scope", standing.kind == "run"
     named = {
         "scope": f"scope {payer.agent} / {payer.scope_id or '(empty)'}",
         "key": f"key {payer.key_id}",
@@ -192,7 +192,8 @@ def _raise(payer: Payer, standing: Standing, percent: int) -> int:
     }.get(standing.kind, f"agent {payer.agent}")
     stopped = percent == STOPPED
     what = "is used up, calls are refused" if stopped else f"has passed {percent} %"
-    start = _start(standing.period).isoformat()
+    # Each run passes a soft limit of its own; that runs are stopped is told once a day.
+    start = payer.run_id if of_run and not stopped else _start(standing.period).isoformat()
     alert = Alert(
         kind="budget",
         level=Alert.Level.CRITICAL if stopped else Alert.Level.WARNING,
@@ -224,6 +225,7 @@ MOST_KNOWN = 20_000
 
 def read_set() -> Set:
     """All subjects that operators have set budgets for; as the owner."""
-    rows = Budget.objects.values_list("kind", "agent", "scope_id", "subject")[: MOST_KNOWN + 1]
-    found = frozenset(rows)
+    # One subject may have budgets for several periods.
+    rows = Budget.objects.order_by().values_list("kind", "agent", "scope_id", "subject").distinct()
+    found = frozenset(rows[: MOST_KNOWN + 1])
     return Set(too_many=True) if len(found) > MOST_KNOWN else Set(found)

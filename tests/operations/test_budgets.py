@@ -177,6 +177,34 @@ def test_operators_are_told_once_of_what_passed_its_soft_limit_and_of_the_stop()
     assert BusEvent.objects.filter(type="alert_raised", audience="staff").count() == 2
 
 
+@requirement("runs.budget-alert")
+def test_operators_are_told_once_of_each_run_that_passed_its_soft_limit() -> None:
+    set_budget("run", 0.0001, "run", subject="desk", soft="0.5")
+    told = []
+    for micros in (49, 50, 60):
+        ref = run_of()
+        settle(ref, cost(micros))
+        told += [budgets.raise_alerts(Payer("desk", "acme", ref.run_id), ()) for _ in range(2)]
+    assert told == [0, 0, 1, 0, 1, 0]
+    other = Payer("shop", "acme", run_of(agent="shop").run_id)
+    assert budgets.raise_alerts(other, (Limit("run", "run", 0, soft=1),)) == 0
+    first, second = Alert.objects.order_by("pk")
+    assert first.title == "The budget of a run of desk, this run, has passed 50 %"
+    assert first.details["run"] != second.details["run"]
+
+
+def test_more_budgets_than_are_worth_knowing_are_asked_for_at_each_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(3):
+        for period in ("day", "month"):
+            set_budget("scope", 1, period, agent="desk", scope_id=f"scope-{number}")
+    monkeypatch.setattr(budgets, "MOST_KNOWN", 3)
+    assert len(budgets.read_set().subjects) == 3
+    monkeypatch.setattr(budgets, "MOST_KNOWN", 2)
+    assert budgets.read_set() == budgets.Set(too_many=True)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
