@@ -23,18 +23,23 @@ from sessions_app.costing import MOST_SCOPES
 from sessions_app.scopes import Scope, ScopeCredential
 
 MOST = 200
-"""Sessions of a scope that are added up; what is beyond shows as a plus."""
+"""Sessions of a scope that are counted; what is beyond shows as a plus."""
 STATES = {"served": "success", "blocked": "danger"}
 SUMS = """
-SELECT p.id, count(s.tokens), coalesce(sum(s.tokens), 0), coalesce(sum(s.cost_micros), 0),
-       coalesce(bool_and(s.cost_known), true), max(s.updated_at)
-FROM sessions_app_scope p LEFT JOIN LATERAL (
-    SELECT t.input + t.cache_read + t.cache_write + t.cache_write_1h + t.output AS tokens,
-           t.cost_micros, t.cost_known, t.updated_at
-    FROM sessions_app_session t WHERE t.agent = p.agent AND t.scope_id = p.scope_id
-    ORDER BY t.updated_at DESC, t.id DESC LIMIT %s
-) s ON true WHERE p.id = ANY(%s) GROUP BY p.id
+SELECT p.id, s.sessions, u.tokens, u.micros, u.unpriced, s.activity
+FROM sessions_app_scope p CROSS JOIN LATERAL (
+    SELECT count(*) AS sessions, max(updated_at) AS activity FROM (
+        SELECT t.updated_at FROM sessions_app_session t
+        WHERE t.agent = p.agent AND t.scope_id = p.scope_id
+        ORDER BY t.updated_at DESC, t.id DESC LIMIT %s) newest
+) s CROSS JOIN LATERAL (
+    SELECT coalesce(sum(d.input + d.cache_read + d.cache_write + d.cache_write_1h + d.output
+               + d.reasoning), 0) AS tokens,
+           coalesce(sum(d.cost_micros), 0) AS micros, coalesce(sum(d.unpriced), 0) AS unpriced
+    FROM sessions_app_usageday d WHERE d.scope_id = p.scope_id AND d.agent = p.agent
+) u WHERE p.id = ANY(%s)
 """
+"""Tokens and cost are the sums by day that the cost page reads, so the two cannot differ."""
 
 
 class ScopeAgentFilter(AgentFilter):
@@ -184,18 +189,18 @@ class ScopeAdmin(Audited, KeysetAdmin, LookOnly):  # type: ignore[misc]  # unfol
 
     @admin.display(description="Sessions")
     def sessions(self, row: Any) -> str:
-        return _open_ended(row, f"{row.sum_sessions:,}")
+        return f"{row.sum_sessions:,} +" if row.sum_sessions >= MOST else f"{row.sum_sessions:,}"
 
     @admin.display(description="Tokens")
     def tokens(self, row: Any) -> str:
-        return _open_ended(row, f"{row.sum_tokens:,}")
+        return f"{row.sum_tokens:,}"
 
     @admin.display(description="Cost")
     def cost(self, row: Any) -> str:
         known = show_money(row.sum_micros)
-        if row.sum_known:
-            return _open_ended(row, known)
-        return f"unknown, {_open_ended(row, known)} of it known" if row.sum_micros else "unknown"
+        if not row.sum_unpriced:
+            return known
+        return f"unknown, {known} of it known" if row.sum_micros else "unknown"
 
     @admin.display(description="Cost over time")
     def over_time(self, row: Scope) -> SafeString:
@@ -232,17 +237,13 @@ def _is_known(scope_id: str) -> bool:
     return Scope._default_manager.filter(scope_id=scope_id).exists()
 
 
-def _open_ended(row: Any, text: str) -> str:
-    return f"{text} +" if row.sum_sessions >= MOST else text
-
-
 def add_up(rows: list[Any]) -> list[Any]:
-    """Give each row the sums over its newest sessions; one query that never counts a big table."""
+    """Give each row its sums by day and its newest sessions; one query, by index alone."""
     with connection.cursor() as cursor:
         cursor.execute(SUMS, [MOST, [row.pk for row in rows]])
         sums = {key: values for key, *values in cursor.fetchall()}
     for row in rows:
-        count, tokens, micros, known, activity = sums.get(row.pk, (0, 0, 0, True, None))
+        count, tokens, micros, unpriced, activity = sums.get(row.pk, (0, 0, 0, 0, None))
         row.sum_sessions, row.sum_tokens, row.sum_micros = count, int(tokens), int(micros)
-        row.sum_known, row.sum_activity = known, activity or row.last_seen_at
+        row.sum_unpriced, row.sum_activity = int(unpriced), activity or row.last_seen_at
     return rows

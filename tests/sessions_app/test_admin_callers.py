@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Any
 
@@ -15,8 +16,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from sessions_app.api_keys import ApiKey, find_key, fingerprint
-from sessions_app.models import Session
+from sessions_app.costing import Question, list_lines
+from sessions_app.models import ModelCall, Session
 from sessions_app.scopes import Scope, read_facts, save_credentials
+from sessions_app.usage import rebuild
 from tests.requirements import requirement
 from tests.sessions_app.rows import make_session
 
@@ -87,16 +90,31 @@ def test_a_key_is_changed_and_revoked_but_never_deleted(staff: Client) -> None:
 def test_the_list_of_scopes_sums_up_without_counting_tables(staff: Client) -> None:
     for number in range(3):
         Scope.objects.create(agent="desk", scope_id=f"s{number}", label=f"Shop {number}")
-    make_session(agent="desk", scope_id="s1", input=1_000, output=234, cost_micros=38_795)
-    make_session(agent="desk", scope_id="s1", input=1)
-    make_session(agent="bar", scope_id="s1", input=777_777)
+    for agent, tokens, micros in (
+        ("desk", {"input": 1_000, "output": 200, "reasoning": 34}, 38_795),
+        ("desk", {"cache_write_1h": 1}, 0),
+        ("bar", {"input": 777_777}, 5),
+    ):
+        session = make_session(agent=agent, scope_id="s1")
+        ModelCall.objects.create(
+            session_id=session.pk, run_id="r", agent=agent, scope_id="s1", purpose="main",
+            provider="openai", model="gpt", cost_micros=micros, **tokens,
+        )  # fmt: skip
+    rebuild()
     address = reverse("admin:sessions_app_scope_changelist")
     with CaptureQueriesContext(connection) as queries:
         text = text_of(staff.get(address))
     for shown in ("Shop 0", "Shop 1", "1,235", "$0.038795"):
         assert shown in text
     assert "777" not in text
-    tables = [q["sql"] for q in queries if "sessions_app_session" in q["sql"] and "SUM" in q["sql"]]
+    today = dt.datetime.now(dt.UTC).date()
+    asked = Question(today, today, "scope", agent="desk", scopes=("s1",))
+    (line,) = list_lines(asked)
+    assert (line.tokens, line.cost_micros) == (1_235, 38_795), "the cost page says the same"
+    tables = [
+        q["sql"] for q in queries if "sessions_app_session" in q["sql"] and "max(" in q["sql"]
+    ]
+    assert tables
     assert not [sql for sql in tables if "LIMIT" not in sql]
     assert len(queries) < 12
     assert "Shop 2" in text_of(staff.get(address, {"q": "s2"}))
