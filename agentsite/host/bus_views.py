@@ -15,6 +15,7 @@ from agentsite.host.edges import api
 from agentsite.host.errors import Refusal
 from agentsite.host.replies import BusResponse
 from agentsite.host.site import site
+from agentsite.host.staff import may_follow
 from agentsite.host.views import read_last_event_id
 from agentsite.rows.tenancy import act_for_all
 from agentsite.rows.units import unit
@@ -38,11 +39,12 @@ async def events(request: HttpRequest) -> HttpResponseBase:
 
 @api("GET")
 async def staff_events(request: HttpRequest) -> HttpResponseBase:
-    """Everything that changes, for staff signed in to the admin."""
+    """Everything that changes, for staff signed in to the admin who may look at sessions."""
     user: Any = request.user
     act_for_all("staff")
-    if not await unit(lambda: bool(user.is_active and user.is_staff)):
-        raise Refusal(403, "forbidden", "Sign in to the admin to follow all events.")
+    if not await unit(may_follow, user):
+        text = "Sign in to the admin as one who may look at sessions to follow all events."
+        raise Refusal(403, "forbidden", text)
     return _follow(request, STAFF)
 
 

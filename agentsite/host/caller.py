@@ -2,7 +2,7 @@
 
 Law: no route reads tenant rows without `resolve_caller`. What a request brings is checked or
 refused, never passed over: with keys or tokens on, an Authorization header that is no good is
-a 401 even where anonymous callers are served.
+a 401 even where anonymous callers are served. What staff change stands in the audit log.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from agentsite.host.identity import (
 from agentsite.host.naming import NOBODY, Named, choose_scope, read_places
 from agentsite.host.redaction import CALLERS
 from agentsite.host.site import site
-from agentsite.host.staff import find_staff
+from agentsite.host.staff import SAFE, find_staff
 from agentsite.host.tokens import PAUSE_SECONDS, IssuerUnavailable, TokenRefused
+from agentsite.rows.auditing import record
 from agentsite.rows.tenancy import act_for, acting_for_all
 from agentsite.rows.units import unit
 from agentsite.telemetry.ids import carry
@@ -66,6 +67,8 @@ async def resolve_caller(
         (request.GET[name] for name in ("agentId", "agent") if request.GET.get(name)), None
     )
     _check_agents(caller, named)
+    if identity.kind == "staff" and request.method not in SAFE:
+        await unit(_tell_of, request, caller)
     if session is not None and identity.agents:
         owner = await unit(lookups.agent_of, session, scope_id)
         if owner is None or not caller.may_use(owner):
@@ -76,6 +79,12 @@ async def resolve_caller(
 async def resolve_asgi(scope: Mapping[str, Any]) -> Caller:
     """The same for a plain ASGI application, from the connection's scope. Raises `Refusal`."""
     return await resolve_caller(ASGIRequest(dict(scope), io.BytesIO()))
+
+
+def _tell_of(request: HttpRequest, caller: Caller) -> None:
+    """Note in the audit log what a member of staff asks for in somebody's scope."""
+    deed = f"api.{(request.method or '').lower()}"
+    record(caller.identity.name, deed, request.path, {"scope": caller.scope_id})
 
 
 def _check_agents(caller: Caller, named: str | None) -> None:
@@ -124,6 +133,7 @@ async def _identify(request: HttpRequest) -> Identity:
         raise unauthorized("This is no key of this server.")
     staff = None if "none" in modes else await find_staff(request)
     if staff is not None:
+        staff.check(request.method)
         return Identity("staff", staff.name, cast("Role", staff.role))
     if "none" in modes:
         return Identity()

@@ -1,4 +1,7 @@
-"""Everything of one scope as a download, for staff who may change scopes."""
+"""Everything of one scope as a download, for staff who may change scopes.
+
+Law: who takes a scope's data away stands in the audit log before the first byte leaves.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from django.http.response import HttpResponseBase
 from agentsite.host.edges import api
 from agentsite.host.errors import Refusal
 from agentsite.host.replies import Download
+from agentsite.rows.auditing import record
 from agentsite.rows.tenancy import acting_for_all
 from agentsite.rows.tenants import export_partition
 from agentsite.rows.units import unit
@@ -26,7 +30,7 @@ async def export_scope(request: HttpRequest, key: int) -> HttpResponseBase:
     with acting_for_all(WHY):
         if not await unit(_may_export, request):
             raise Refusal(403, "forbidden", "Sign in to the admin as one who may change scopes.")
-        scope = await unit(lambda: Scope.objects.filter(pk=key).first())
+        scope = await unit(_find_and_tell, request, key)
     if scope is None:
         raise Refusal(404, "not_found", "There is no such scope.")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{scope.agent}-{scope.scope_id or 'empty'}")
@@ -36,6 +40,13 @@ async def export_scope(request: HttpRequest, key: int) -> HttpResponseBase:
 def _may_export(request: HttpRequest) -> bool:
     user: Any = request.user
     return bool(user.is_active and user.is_staff and user.has_perm("sessions_app.change_scope"))
+
+
+def _find_and_tell(request: HttpRequest, key: int) -> Scope | None:
+    scope = Scope.objects.filter(pk=key).first()
+    if scope is not None:
+        record(request.user.get_username(), "scope.export", str(scope.pk), {"row": str(scope)})
+    return scope
 
 
 async def _read(agent: str, scope_id: str) -> AsyncIterator[bytes]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseForbidden,
+    HttpResponseRedirect,
+)
 from django.middleware.csrf import CsrfViewMiddleware, get_token
 from django.views.decorators.http import require_safe
 
-from agentsite.host.staff import find_staff
+from agentsite.host.staff import NO_LOOK, find_staff
 from agentsite.rows.tenancy import acting_for_all
 from sessions_app.pages import chat_page
 
@@ -24,6 +29,8 @@ async def enter_page(request: HttpRequest) -> HttpResponse:
     if staff is None:
         way = urlencode({"next": request.get_full_path()})
         return HttpResponseRedirect(f"{settings.LOGIN_URL}?{way}")
+    if not staff.may_look:
+        return HttpResponseForbidden(NO_LOOK, content_type="text/plain; charset=utf-8")
     csrf = CsrfViewMiddleware(lambda request: HttpResponse())
     csrf.process_request(request)
     page = await chat_page(request, staff=staff.name, csrf_token=get_token(request))

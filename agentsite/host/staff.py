@@ -1,7 +1,8 @@
 """Members of staff at the chat page: Django's own session cookie, and its CSRF token.
 
 Law: the cookie alone changes nothing. Whoever asks for more than reading must send the token
-that only our own page has. Roles come from the groups `admin` and `ops`.
+that only our own page has. What the account may do is what it may in the admin: look at sessions,
+and act on runs. Roles come from the groups `admin` and `ops`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,16 @@ from agentsite.rows.units import unit
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 MAX_COOKIE = 100
+LOOK, ACT = "sessions_app.view_session", "sessions_app.change_run"
+"""What staff need in every scope; the groups `viewers` and `operators` have it."""
+NO_LOOK = (
+    "Your account may not look at conversations. Whoever manages accounts can put it into the group"
+    f" viewers or operators, or give it {LOOK}."
+)
+NO_ACT = (
+    "Your account may look and not act here. Whoever manages accounts can put it into the group"
+    f" operators, or give it {ACT}."
+)
 
 
 class Staff(msgspec.Struct, frozen=True):
@@ -27,6 +38,15 @@ class Staff(msgspec.Struct, frozen=True):
 
     name: str
     role: str
+    may_look: bool
+    may_act: bool
+
+    def check(self, method: str | None) -> None:
+        """Refuse what this account may not do. Raises `Refusal` 403."""
+        if not self.may_look:
+            raise Refusal(403, "forbidden", NO_LOOK)
+        if method not in SAFE and not self.may_act:
+            raise Refusal(403, "forbidden", NO_ACT)
 
 
 async def find_staff(request: HttpRequest) -> Staff | None:
@@ -52,7 +72,12 @@ def _read_staff(cookie: str) -> Staff | None:
         role = "ops"
     else:
         role = "admin" if "admin" in groups else "user"
-    return Staff(user.get_username(), role)
+    return Staff(user.get_username(), role, user.has_perm(LOOK), user.has_perm(ACT))
+
+
+def may_follow(user: Any) -> bool:
+    """Whether a signed-in account may hear of every scope."""
+    return bool(user.is_active and user.is_staff and user.has_perm(LOOK))
 
 
 def _has_token(request: HttpRequest) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.management.base import CommandError, CommandParser
 
+from agentsite.rows.auditing import record
 from sessions_app.scopes import Scope
 
 
@@ -24,3 +25,10 @@ def find_agent(agent: str | None, scope_id: str) -> str:
     if not known:
         raise CommandError(f'No agent has served the scope "{scope_id}". Name one with --agent.')
     raise CommandError(f"Name the agent with --agent, one of: {', '.join(known)}.")
+
+
+def tell_of(command: str, deed: str, agent: str, scope_id: str) -> None:
+    """Note in the audit log that a command does something with a whole scope."""
+    row = Scope.objects.for_scope(scope_id).filter(agent=agent).first()
+    named = f"{agent} / {scope_id or '(empty)'}"
+    record(command, f"scope.{deed}", named if row is None else str(row.pk), {"row": named})

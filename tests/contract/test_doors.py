@@ -92,7 +92,7 @@ def test_staff_come_in_by_their_cookie_and_change_nothing_by_it_alone(gate: Gate
     assert (away.status, away.headers["location"]) == (
         302, "/admin/login/?next=%2F%3Fscope_id%3Dacme",
     )  # fmt: skip
-    for groups, role in (((), "user"), (("admin",), "admin")):
+    for groups, role in ((("operators",), "user"), (("operators", "admin"), "admin")):
         cookie = gate.sign_in(f"staff-{role}", groups)
         page = gate.ask("GET", "/?scope_id=acme", Cookie=cookie)
         assert page.status == 200
@@ -117,7 +117,34 @@ def test_staff_come_in_by_their_cookie_and_change_nothing_by_it_alone(gate: Gate
     assert gate.ask("GET", "/sessions", Cookie="sessionid=" + "x" * 32).status == 401
 
 
-@requirement("scope.export")
+@requirement("scope.staff-page", "admin.audited")
+def test_staff_look_and_act_by_their_groups_and_what_they_do_is_told(gate: Gate) -> None:
+    token = "a" * 32
+    signed = {"X_CSRFToken": token, "X_Scope_Id": "looked-at"}
+    session = gate.chat(gate.key(), scope_id="looked-at").json["sessionId"]
+    path = f"/sessions/{session}"
+
+    def cookie(name: str, *groups: str) -> str:
+        return f"{gate.sign_in(name, groups)}; csrftoken={token}"
+
+    nobody, viewer = cookie("in-no-group"), cookie("a-viewer", "viewers")
+    for method, where in (("GET", path), ("DELETE", path), ("GET", "/api/events?all=1"),
+                          ("GET", "/admin/events"), ("GET", "/metrics"), ("GET", "/")):  # fmt: skip
+        assert gate.ask(method, where, Cookie=nobody, **signed).status == 403, where
+    assert gate.ask("GET", path, Cookie=viewer, **signed).status == 200
+    refused = gate.ask("DELETE", path, Cookie=viewer, **signed)
+    assert (refused.status, refused.code) == (403, "forbidden")
+    assert not gate.query("SELECT 1 FROM operations_auditentry WHERE subject = %s", path)
+    operator = cookie("an-operator", "operators")
+    assert gate.ask("DELETE", path, Cookie=operator, **signed).status == 204
+    told = gate.query(
+        "SELECT actor, action, details::jsonb->>'scope' FROM operations_auditentry"
+        " WHERE subject = %s", path,
+    )  # fmt: skip
+    assert told == [("an-operator", "api.delete", "looked-at")]
+
+
+@requirement("scope.export", "admin.audited")
 def test_staff_download_a_scope(gate: Gate) -> None:
     key = gate.key()
     session = gate.chat(key, scope_id="exported").json["sessionId"]
@@ -134,6 +161,10 @@ def test_staff_download_a_scope(gate: Gate) -> None:
     said = gate.ask("GET", path, Cookie=gate.sign_in("chief", (), superuser=True))
     assert said.status == 200
     assert [row["id"] for row in said.json["tables"]["sessions_app.session"]] == [session]
+    told = gate.query(
+        "SELECT actor, subject FROM operations_auditentry WHERE action = 'scope.export'"
+    )
+    assert told == [("chief", str(scope))]
 
 
 @requirement("http.body-limit")

@@ -76,9 +76,9 @@ READY: dict[str, dict[str, Any]] = {
     "periodictask.enable_tasks": {"enabled": False},
 }
 """How a row must be for a deed to have an effect."""
-HOSTED = {"evalrun": {"add"}}
+HOSTED = {"evalrun": {"add"}, "scope": {"export"}}
 """Deeds on pages that need a running host; they are tried, and found in the log, with one."""
-WITHOUT_EFFECT = {"apikey.budget", "scope.budget", "scope.compare", "scope.export", "alert.change"}
+WITHOUT_EFFECT = {"apikey.budget", "scope.budget", "scope.compare", "alert.change"}
 """Deeds that lead to another page, and change nothing."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, models
 
+from agentsite.operations.models import AuditEntry
 from agentsite.rows import tenants
 from agentsite.rows.secrets import Sealed, renew_all
 from agentsite.rows.tenants import erase_partition, export_partition, tenant_tables
@@ -120,12 +122,19 @@ def test_a_partition_is_exported_and_erased_whole_and_alone() -> None:
         }
 
 
-def test_erasing_asks_first_and_names_the_agent(capsys: Any) -> None:
-    Scope.objects.create(agent="desk", scope_id="gone")
+@requirement("admin.audited")
+def test_erasing_asks_first_and_names_the_agent(capsys: Any, tmp_path: Path) -> None:
+    scope = Scope.objects.create(agent="desk", scope_id="gone")
     with pytest.raises(CommandError, match="for good"):
         call_command("erasescope", "gone")
+    call_command("exportscope", "gone", "--out", str(tmp_path / "gone.json"))
     call_command("erasescope", "gone", "--yes")
     assert "sessions_app.scope" in capsys.readouterr().out
+    told = AuditEntry.objects.order_by("number").values_list("actor", "action", "subject")
+    assert list(told) == [
+        ("exportscope", "scope.export", str(scope.pk)),
+        ("erasescope", "scope.deleted", str(scope.pk)),
+    ]
     Scope.objects.create(agent="desk", scope_id="both")
     Scope.objects.create(agent="bar", scope_id="both")
     with pytest.raises(CommandError, match="one of: bar, desk"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agentsite.management.partitions import add_partition, find_agent
+from agentsite.management.partitions import add_partition, find_agent, tell_of
 from agentsite.rows.tenants import StillWritten, erase_partition
 from sessions_app.scopes import Scope, block
 
@@ -30,6 +30,7 @@ class Command(BaseCommand):
                 f'This deletes everything of the scope "{scope}" of {name}, for good. '
                 "Export it before (manage.py exportscope), then repeat this with --yes."
             )
+        tell_of("erasescope", "deleted", name, scope)
         block(Scope.objects.for_scope(scope).filter(agent=name))
         try:
             gone = erase_partition(name, scope)

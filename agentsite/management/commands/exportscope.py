@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from agentsite.management.partitions import add_partition, find_agent
+from agentsite.management.partitions import add_partition, find_agent, tell_of
 from agentsite.rows.tenants import export_partition
 
 
@@ -25,7 +25,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, scope: str, agent: str | None, **options: Any) -> None:
         """Write piece by piece."""
-        pieces = export_partition(find_agent(agent, scope), scope)
+        name = find_agent(agent, scope)
+        tell_of("exportscope", "export", name, scope)
+        pieces = export_partition(name, scope)
         out: Path | None = options["out"]
         if out is None:
             for piece in pieces:
