@@ -2,18 +2,19 @@
 
 Law: a try is an ordinary run in a session and a scope of its own, which knows nothing from before
 and holds nothing of a tenant's. Nobody is there to be asked, and nothing outside is written unless
-the eval run says so. Each step looks at the rows first, so another host can go on with it.
+the eval run says so. Each step looks at the rows first, so another host can go on with it. What a
+judge was asked has a row before anything else happens, also where this host stops.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from agentsite.engine.messages import Part, TextPart
 from agentsite.evals.assertions import (
@@ -107,18 +108,18 @@ async def try_out(here: Site, trial: Trial) -> None:
         ref = opened.ref
     ended = await _await_end(here, ref)
     if not ended:
-        await patient_unit(_settle, trial, ref, (), status="error", error=GONE)
+        await patient_unit(_settle, trial, ref, status="error", error=GONE)
         return
     seen = await patient_unit(_look, ref)
     if seen.error:
         told = {"status": "error", "error": seen.error, **seen.columns}
-        await patient_unit(_settle, trial, ref, (), **told)
+        await patient_unit(_settle, trial, ref, **told)
         return
-    outcomes, calls = await _judge_all(here, trial, ref, seen)
+    outcomes = await _judge_all(here, trial, ref, seen)
     mark = sum_up(outcomes)
     told = {**seen.columns, "assertions": to_rows(outcomes), "error": seen.failure}
     told["status"] = "failed" if seen.failure else mark
-    await patient_unit(_settle, trial, ref, tuple(calls), **told)
+    await patient_unit(_settle, trial, ref, **told)
 
 
 def forget(agent: str, scope_id: str) -> None:
@@ -230,12 +231,9 @@ def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
 
 
-async def _judge_all(
-    here: Site, trial: Trial, ref: RunRef, seen: Seen
-) -> tuple[list[Outcome], list[FinishedCall]]:
-    """What came of each assertion, in the order of the file, and the judge's calls."""
+async def _judge_all(here: Site, trial: Trial, ref: RunRef, seen: Seen) -> list[Outcome]:
+    """What came of each assertion, in the order of the file."""
     outcomes: list[Outcome] = []
-    calls: list[FinishedCall] = []
     query = trial.agent.redactor.text(compose_message(trial.one).text)
     case = Case(query, seen.facts.response, seen.columns["tool_calls"])
     models = trial.agent.models("main", trial.judge)
@@ -247,23 +245,41 @@ async def _judge_all(
             outcomes.append(_leave_out(assertion))
         else:
             meter = Meter(Purse(here.ledger, trial.agent, payer), "judge")
-            outcomes.append(await judge(trial.agent, models, meter, assertion, case))
-            calls += meter.rows
-    return outcomes, calls
+            known = await patient_unit(_count_judged, ref)
+            try:
+                outcomes.append(await judge(trial.agent, models, meter, assertion, case))
+            finally:
+                await patient_unit(_record_judged, ref, tuple(meter.rows), known)
+    return outcomes
 
 
 def _leave_out(assertion: Assertion) -> Outcome:
     return make_outcome(assertion, None, "not judged: the agent did not come to an answer")
 
 
-def _settle(trial: Trial, ref: RunRef, calls: Iterable[FinishedCall], **what: Any) -> None:
-    """Write the result and the judge's calls, once; leave nothing in its stores."""
-    rows = list(calls)
-    unknown = any(row.cost_micros is None for row in rows)
-    what["judge_micros"] = None if unknown else sum(row.cost_micros or 0 for row in rows)
+def _judged(ref: RunRef) -> QuerySet[ModelCall]:
+    return ModelCall.objects.filter(run_id=ref.run_id, purpose="judge")
+
+
+def _count_judged(ref: RunRef) -> int:
+    return _judged(ref).count()
+
+
+def _record_judged(ref: RunRef, rows: Sequence[FinishedCall], known: int) -> None:
+    """Write calls of the judge behind the `known` ones; a second time changes nothing."""
+    with transaction.atomic():
+        if _count_judged(ref) == known:
+            record_calls(ref, rows)
+
+
+def _settle(trial: Trial, ref: RunRef, **what: Any) -> None:
+    """Write the result, once, with what its judging has cost; leave nothing in its stores."""
+    judged = _judged(ref)
+    unknown = judged.filter(cost_micros=None).exists()
+    micros = judged.aggregate(micros=Sum("cost_micros"))["micros"] or 0
+    what["judge_micros"] = None if unknown else micros
     what["query"] = trial.agent.redactor.text(compose_message(trial.one).text)
     with transaction.atomic():
         if eval_rows.settle(trial.result.pk, **what):
-            record_calls(ref, rows)
             eval_rows.add_up(trial.run.pk)
     forget(trial.agent.id, trial.scope_id)
