@@ -24,6 +24,7 @@ from agentsite.engine.messages import Message, ToolCallPart
 from agentsite.engine.ports import ModelRequest
 from agentsite.host.clock import new_id
 from agentsite.host.meter import Meter
+from agentsite.host.prompt_book import as_stored
 from agentsite.host.purse import BudgetSpent, Manner
 from agentsite.host.questions import must_ask
 from agentsite.host.redaction_stream import AnswerCleaner
@@ -139,7 +140,7 @@ class Answer:
         self._meter.close(self._assembly.usage, "cancelled", self._assembly.text)
         for event in self._meter.events:
             step.add(event)
-        driver.spend(self._note_prompt(self._meter.rows, step))
+        driver.spend(self._note_prompts(step))
         self._add_left()
         message = self._message
         if partial or message is None:
@@ -166,17 +167,25 @@ class Answer:
     def abandon(self, step: Step) -> list[FinishedCall]:
         """What the request has cost so far, when nothing else will be recorded of it."""
         self._meter.close(self._assembly.usage, "cancelled", self._assembly.text)
-        rows, self._meter.rows = self._meter.rows, []
-        return self._note_prompt(rows, step)
+        rows = self._note_prompts(step)
+        self._meter.rows, self._meter.sent = [], []
+        return rows
 
-    def _note_prompt(self, rows: list[FinishedCall], step: Step) -> list[FinishedCall]:
-        """The metering rows, with the request that they were made for."""
-        if not rows:
-            return rows
+    def _note_prompts(self, step: Step) -> list[FinishedCall]:
+        """The metering rows, each with the request as it was sent for it."""
         driver, request = self._driver, self._request
-        prompt = driver.conversation.prompts.note(request.system, request.tools, self._asked)
-        step.write(record_prompt, driver.ref.session_id, driver.ref.run_id, prompt)
-        return [msgspec.structs.replace(row, prompt=prompt.id) for row in rows]
+        noted: list[FinishedCall] = []
+        before: tuple[Message, ...] | None = None
+        prompt = ""
+        for row, sent in zip(self._meter.rows, self._meter.sent, strict=True):
+            if sent is not before:
+                before = sent
+                messages = as_stored(sent, request.messages, self._asked)
+                told = driver.conversation.prompts.note(request.system, request.tools, messages)
+                step.write(record_prompt, driver.ref.session_id, driver.ref.run_id, told)
+                prompt = told.id
+            noted.append(msgspec.structs.replace(row, prompt=prompt))
+        return noted
 
     def _announce(self, call: ToolCallPart) -> NewCall:
         """Tell clients of a call before it runs; returns its row."""

@@ -13,6 +13,7 @@ import msgspec
 
 from agentsite.engine.deltas import Usage
 from agentsite.engine.events import AnyEvent, Noticed, ProviderSwitched
+from agentsite.engine.messages import Message
 from agentsite.engine.ports import Model, ModelRequest, Named, Purpose
 from agentsite.engine.tokens import estimate, text_tokens
 from agentsite.host.purse import LEAST_SECONDS, Manner, Purse
@@ -46,6 +47,8 @@ class Meter:
         self._asked_at = time.monotonic()
         self._first_at: float | None = None
         self.rows: list[FinishedCall] = []
+        self.sent: list[tuple[Message, ...]] = []
+        """Messages of the request of each row: what was held may have made it shorter."""
         self.events: list[AnyEvent] = []
 
     @property
@@ -113,7 +116,7 @@ class Meter:
 
     def close(self, usage: Usage, error: str = "", said: str = "") -> None:
         """The present try is over: one row. `said` is as far as an answer came that was cut."""
-        if self._model is None or self._pricing is None:
+        if self._model is None or self._pricing is None or self._request is None:
             return
         model, self._model = self._model, None
         hold, self._hold = self._hold, ""
@@ -138,6 +141,7 @@ class Meter:
             error=error,
         )
         self.rows.append(row)
+        self.sent.append(self._request.messages)
         record.model_called(
             agent=row.agent,
             provider=row.provider,

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from agentsite.engine.messages import Message
 from agentsite.engine.ports import ToolSpec
@@ -18,6 +19,27 @@ from agentsite.providers.history import cache_places
 from sessions_app.prompts import SentPrompt
 
 _encode = msgspec.json.Encoder().encode
+
+
+def as_stored(
+    sent: tuple[Message, ...], whole: tuple[Message, ...], stored: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    """Messages that were `sent`, with images as they are `stored`.
+
+    `whole` are the same messages as `stored`, with their images. What was sent may be a part of
+    them, by `window_cut`: then the task has something added, and others are left out.
+    """
+    if sent is whole:
+        return stored
+    kept = {id(message): own for message, own in zip(whole, stored, strict=True)}
+    task = next((n for n, message in enumerate(whole) if message.role == "user"), 0)
+    own = stored[task]
+    return tuple(
+        kept[id(message)]
+        if id(message) in kept
+        else replace(own, parts=(*own.parts, *message.parts[len(own.parts) :]))
+        for message in sent
+    )
 
 
 class PromptBook:

@@ -6,8 +6,11 @@ import json
 import uuid
 from typing import Any
 
+from agentsite.engine.compaction import LEFT_OUT
+from agentsite.providers.anthropic import to_messages
 from tests.gates import Gates
 from tests.host.test_dispatch import dispatch
+from tests.host.test_run_page import read
 from tests.lab import Lab, call, plan
 from tests.requirements import requirement
 from tests.servers import Server
@@ -70,6 +73,29 @@ async def test_a_run_that_has_used_up_its_budget_says_a_last_word(
     assert spent(lab, stream.run_id) <= 500_000
     again = await thrifty.talk("Go on, please.", stream.session_id)
     assert again.reason == "model_stop", "each run has its own"
+
+
+@requirement("runs.closing-turn", "admin.prompt")
+async def test_a_last_word_that_was_made_shorter_is_shown_as_it_was_sent(
+    client: Client, lab: Lab, gates: Gates
+) -> None:
+    word = uuid.uuid4().hex
+    tools = [call("gate", port=gates.port)]
+    usage = {"input": 150_000, "output": 10}
+    message = plan({"tools": tools}, {"tools": tools, "usage": usage}, {}, say=word)
+    async with client.of("thrifty").stream(message) as stream:
+        for found in ("found " * 3_000, "found"):  # what is left cannot pay for the first one
+            (await gates.next()).open(found)
+        await stream.to_end()
+    assert stream.reason == "budget_exceeded"
+    last = lab.fake.requests(word)[-1].body
+    assert LEFT_OUT in json.dumps(last["messages"])
+    ((prompt_id,),) = lab.query(
+        "SELECT prompt_id FROM sessions_app_modelcall WHERE run_id = %s ORDER BY id DESC LIMIT 1",
+        stream.run_id,
+    )
+    recorded = read(lab, stream.session_id, prompt_id)
+    assert last["messages"] == to_messages(recorded.messages, thinking=False)
 
 
 @requirement("runs.budget-stop")
