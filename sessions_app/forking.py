@@ -1,7 +1,8 @@
 """A copy of a conversation up to a run, as a session of its own, to go on or to replay it.
 
 Law: what is copied is told as it was, under new ids and the same numbers; money and metering stay
-with the original, so that sums are sums of rows. Inside one transaction.
+with the original, so that sums are sums of rows, and each copied run says of which it is one.
+Inside one transaction.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def _rename(source: Session, target: Session, runs: Sequence[Run]) -> Rename:
 
 def _copy_run(run: Run, rename: Rename) -> None:
     """Rows of a run may be written while it is live only: it ends when its copy is whole."""
-    _copy(Run.objects.filter(pk=run.pk), rename, status=Run.Status.RUNNING, attempt=1, **UNPAID)
+    told = {"status": Run.Status.RUNNING, "attempt": 1, "copy_of": run.pk}
+    _copy(Run.objects.filter(pk=run.pk), rename, **told, **UNPAID)
     _copy(Message.objects.filter(run=run).order_by("position"), rename, attempt=1)
     _copy(ToolCall.objects.filter(run=run, subagent=None), rename, attempt=1)
     _copy(Subagent.objects.filter(run=run), rename, attempt=1)

@@ -141,6 +141,8 @@ class Run(Metered):
     """`engine.steps.RunState`."""
     request = models.JSONField(default=dict, blank=True)
     """What the caller asked for besides the message (`host.lifecycle.RunRequest`)."""
+    copy_of = models.CharField(max_length=64, default="", db_default="", blank=True)
+    """The run that this one tells of in a fork or before a replay; it did no work itself."""
     queue_rank = models.SmallIntegerField(default=1)
     """Order among the queued runs of a session: 0 goes first (it interrupts)."""
     steering = models.BooleanField(default=False)

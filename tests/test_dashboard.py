@@ -11,7 +11,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from agentsite.dashboard import page
 from agentsite.dashboard.costs import DAYS, OTHERS, add_lines, read_costs
 from automations_app.models import Automation, AutomationRun, Occurrence
 from sessions_app.models import ModelCall, Run
@@ -47,6 +49,8 @@ def test_figures_hold_and_lead_to_their_lists(staff: Client) -> None:
         run = make_run(make_session(), reason=reason)
         ended = run.created_at + dt.timedelta(seconds=seconds)
         Run.objects.filter(pk=run.pk).update(ended_at=ended)
+    for session_type, copied in (("chat", "run_of_then"), ("replay", ""), ("eval", "")):
+        make_run(make_session(session_type=session_type), reason="error", copy_of=copied)
     old = make_run(make_session(), reason="error")
     Run.objects.filter(pk=old.pk).update(created_at=timezone.now() - dt.timedelta(days=2))
     for status in ("running", "waiting", "waiting", "queued"):
@@ -76,8 +80,29 @@ def test_figures_hold_and_lead_to_their_lists(staff: Client) -> None:
     assert shown["Automations failed"][0] == "1"
     for title, (_, _, url) in shown.items():
         assert staff.get(url.replace("&amp;", "&")).status_code == 200, title
-    listed = staff.get(shown["Failed"][2].replace("&amp;", "&")).content.decode()
-    assert len(set(re.findall(r"/run/run_5F(\w+)/change/", listed))) == 2
+    for title, count in (("Failed", 1), ("Not a good end", 2), ("Duration", 4)):
+        listed = staff.get(shown[title][2].replace("&amp;", "&")).content.decode()
+        assert len(set(re.findall(r"/run/run_5F(\w+)/change/", listed))) == count, title
+    for title, count in (("Automations at work", 3), ("Automations failed", 1)):
+        listed = staff.get(shown[title][2].replace("&amp;", "&")).content.decode()
+        found = set(re.findall(r"/automationrun/arun_5F(\w+)/change/", listed))
+        assert len(found) == count, title
+
+
+@requirement("admin.dashboard", "automations.scheduler-told", "automations.broker-told")
+def test_a_scheduler_that_is_down_is_told_of(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tiles(staff)["Scheduler"][0] == "0 stuck"
+    every = IntervalSchedule.objects.create(every=1, period="hours")
+    PeriodicTask.objects.create(name="something", task="celery.ping", interval=every)
+    value, note, _ = tiles(staff)["Scheduler"]
+    assert (value, "no beat process fires what is due" in note) == ("down", True)
+    assert 'class="ag-tile ag-bad' in staff.get("/admin/").content.decode()
+    PeriodicTask.objects.all().delete()
+    monkeypatch.setattr(page, "are_tasks_left", lambda: True)
+    value, note, _ = tiles(staff)["Scheduler"]
+    assert (value, "no worker takes them" in note) == ("down", True)
 
 
 @requirement("admin.dashboard")
@@ -104,6 +129,12 @@ def test_costs_are_the_sums_of_the_calls(staff: Client) -> None:
     assert "1 calls without a known price" in shown["Cost today"][1]
     text = staff.get("/admin/").content.decode()
     assert text.count('<canvas class="chart"') == 3
+    for by, name in (("agent", "desk"), ("model", "openai/gpt"), ("scope", "other")):
+        link = re.search(rf'href="(/admin/[^"]*by={by}&amp;[^"]*)"', text)
+        assert link, by
+        cost = staff.get(link[1].replace("&amp;", "&"))
+        assert cost.context["total"]["cost"] == "$0.117385", by
+        assert name in cost.content.decode(), by
     assert "$0.117385" in text
     many = {f"agent {n}": [n] * DAYS for n in range(1, 9)}
     rows = [(day, name, line[0]) for name, line in many.items() for day in spent.days]

@@ -68,9 +68,12 @@ SELECT count(*), min(created_at) FROM (
 """  # noqa: S608 - our own words
 ENDS = f"""
 SELECT reason, count(*), array_agg(extract(epoch FROM ended_at - created_at) - parked_seconds)
-FROM (SELECT reason, ended_at, created_at, parked_seconds FROM sessions_app_run
+FROM (SELECT reason, ended_at, created_at, parked_seconds, session_id, copy_of
+    FROM sessions_app_run
     WHERE created_at >= now() - interval '1 day' ORDER BY created_at DESC, id DESC LIMIT {RECENT}
-) newest WHERE reason <> '' GROUP BY reason ORDER BY 2 DESC
+) newest WHERE reason <> '' AND copy_of = '' AND NOT EXISTS (SELECT FROM sessions_app_session s
+    WHERE s.id = newest.session_id AND s.session_type IN ('replay', 'eval'))
+GROUP BY reason ORDER BY 2 DESC
 """  # noqa: S608 - our own words
 FIRST_DELTA = f"""
 SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY first_token_ms)
@@ -91,7 +94,10 @@ def read_live() -> dict[str, Waiting]:
 
 
 def read_runs() -> Runs:
-    """Ends, durations and first deltas of the newest runs of the last day."""
+    """Ends, durations and first deltas of the newest runs of the last day.
+
+    Copies, replays and evals are among those that are looked at, and are left out.
+    """
     rows = ask(ENDS)
     took = sorted(float(each) for _, _, seconds in rows for each in seconds if each is not None)
     ((first,),) = ask(FIRST_DELTA)

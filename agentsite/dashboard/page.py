@@ -1,23 +1,24 @@
 """The dashboard in words: tiles, charts and tables, each a link to the list behind it.
 
-Law: whoever may not look at runs sees none of it; what has no list yet is no link.
+Law: whoever may not look at runs sees none of it; a link leads to the rows of its figure, no more.
 """
 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
-from django.contrib import admin
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import Truncator
 from django.utils.timesince import timesince
 
 from agentsite.dashboard import automations, costs, figures
 from agentsite.dashboard.figures import Waiting
+from agentsite.dashboard.links import CALLS, RUNS, to_days, to_last_day, to_list, to_usage
+from agentsite.jobs.leading import is_leaderless
+from agentsite.jobs.queue import are_tasks_left
 from agentsite.operations.models import Alert, PinnedTool
 from sessions_app.admin.formats import show_money, show_ms
 from sessions_app.models import Run
@@ -41,7 +42,7 @@ def fill(request: HttpRequest, context: Context) -> Context:
                 "name": name or "(empty)",
                 "cost": show_money(micros),
                 "calls": f"{made:,}",
-                "url": to_list("sessions_app_run", scope=name or "(empty)"),
+                "url": to_days(RUNS, spent.days, scope=name or "(empty)"),
             }
             for name, micros, made in spent.top_scopes
         ]
@@ -51,15 +52,6 @@ def fill(request: HttpRequest, context: Context) -> Context:
 def find_styles(_request: HttpRequest) -> str:
     """The style sheet that every page of the admin has."""
     return static("sessions_app/admin_all.css")
-
-
-def to_list(model: str, **query: str) -> str | None:
-    """The address of a list; None while there is none."""
-    try:
-        address = reverse(f"admin:{model}_changelist", current_app=admin.site.name)
-    except NoReverseMatch:
-        return None
-    return f"{address}?{urlencode(query)}" if query else address
 
 
 def tile(
@@ -77,15 +69,14 @@ def _since(waiting: Waiting) -> str:
 
 def _live() -> list[dict[str, Any]]:
     live = figures.read_live()
-    runs = "sessions_app_run"
     return [
         tile("Live runs", live["running"].words, _since(live["running"]),
-             to_list(runs, outcome="running")),
+             to_list(RUNS, outcome="running")),
         tile("Waiting for a person", live["waiting"].words,
-             f"{live['questions'].words} open questions", to_list(runs, outcome="waiting"),
+             f"{live['questions'].words} open questions", to_list(RUNS, outcome="waiting"),
              bad=live["waiting"].count > 0),
         tile("Queue", live["queued"].words, _since(live["queued"]),
-             to_list(runs, outcome="queued"), bad=live["queued"].count > QUEUE),
+             to_list(RUNS, outcome="queued"), bad=live["queued"].count > QUEUE),
     ]  # fmt: skip
 
 
@@ -97,17 +88,18 @@ ERRORS = 5.0
 
 def _ends() -> list[dict[str, Any]]:
     seen = figures.read_runs()
-    rate, runs = seen.error_rate, "sessions_app_run"
+    rate = seen.error_rate
     note = f"{seen.looked_at:,} newest runs {DAY}"
     others = sum(count for name, count in seen.reasons.items() if name in Run.TROUBLE)
     return [
         tile("Failed", "-" if rate is None else f"{rate:.1f} %", note,
-             to_list(runs, outcome="error"), bad=(rate or 0) > ERRORS),
-        tile("Not a good end", f"{others:,}", note, to_list(runs, outcome="trouble")),
+             to_last_day(RUNS, outcome="error", kind="own"), bad=(rate or 0) > ERRORS),
+        tile("Not a good end", f"{others:,}", note,
+             to_last_day(RUNS, outcome="trouble", kind="own")),
         tile("First delta", _ms(seen.first_delta.p50), f"p95 {_ms(seen.first_delta.p95)}",
-             to_list("sessions_app_modelcall", purpose="main")),
+             to_last_day(CALLS, purpose="main")),
         tile("Duration", _ms(seen.duration.p50), f"p95 {_ms(seen.duration.p95)}",
-             to_list(runs, outcome="good")),
+             to_last_day(RUNS, outcome="ended", kind="own")),
     ]  # fmt: skip
 
 
@@ -117,20 +109,39 @@ def _ms(value: float | None) -> str:
 
 def _automation_tiles() -> list[dict[str, Any]]:
     plan, sent = automations.read_schedule(), automations.read_deliveries()
+    runs, deliveries = "automations_app_automationrun", "automations_app_delivery"
+    return [
+        _scheduler_tile(plan),
+        tile("Automations at work", plan.open_runs.words, _since(plan.open_runs),
+             to_list(runs, status__exact="open")),
+        tile("Automations failed", f"{plan.failed:,}", DAY,
+             to_last_day(runs, status__exact="failed"), bad=plan.failed > 0),
+        tile("Deliveries due", sent.due.words, _since(sent.due),
+             to_list(deliveries, status__exact="pending")),
+        tile("Dead letters", f"{sent.dead:,}", DAY,
+             to_last_day(deliveries, status__exact="dead"), bad=sent.dead > 0),
+    ]  # fmt: skip
+
+
+def _scheduler_tile(plan: automations.Schedule) -> dict[str, Any]:
+    """Whether what is due is fired and worked on: what `/ready` asks, and what came of it."""
     last = "nothing was due yet"
     if plan.last_due is not None:
         last = f"last due {timesince(plan.last_due, timezone.now(), depth=1)} ago"
-    runs, deliveries = "automations_app_automationrun", "automations_app_delivery"
-    return [
-        tile("Scheduler", f"{plan.stuck:,} stuck", f"{last}; {plan.missed:,} missed {DAY}",
-             to_list("automations_app_occurrence"), bad=plan.stuck + plan.missed > 0),
-        tile("Automations at work", plan.open_runs.words, _since(plan.open_runs), to_list(runs)),
-        tile("Automations failed", f"{plan.failed:,}", DAY,
-             to_list(runs, status__exact="failed"), bad=plan.failed > 0),
-        tile("Deliveries due", sent.due.words, _since(sent.due), to_list(deliveries)),
-        tile("Dead letters", f"{sent.dead:,}", DAY, to_list(deliveries, status__exact="dead"),
-             bad=sent.dead > 0),
-    ]  # fmt: skip
+    notes = [f"{last}; {plan.missed:,} missed {DAY}"]
+    if are_tasks_left():
+        notes.insert(0, "tasks wait and no worker takes them")
+    if is_leaderless():
+        notes.insert(0, "no beat process fires what is due")
+    down = len(notes) > 1
+    url = to_last_day("automations_app_occurrence", "due_at")
+    if plan.stuck:
+        url = to_list("automations_app_automationrun", status__exact="queued")
+    elif plan.missed:
+        url = to_last_day("automations_app_occurrence", "due_at", status__exact="missed")
+    value = "down" if down else f"{plan.stuck:,} stuck"
+    bad = down or plan.stuck + plan.missed > 0
+    return tile("Scheduler", value, "; ".join(notes), url, bad=bad)
 
 
 MOST_ALERTS = 100
@@ -165,30 +176,31 @@ def _pages(may: Any) -> list[tuple[str, str]]:
 
 
 def _cost_tiles(spent: costs.Costs) -> list[dict[str, Any]]:
-    calls = "sessions_app_modelcall"
     odd = f"{spent.unpriced_today:,} calls without a known price" if spent.unpriced_today else ""
+    today = spent.days[-1:]
+    missing = to_days(CALLS, today, trouble="unpriced")
     return [
-        tile("Cost today", show_money(spent.today), odd, to_list(calls), bad=bool(odd)),
+        tile("Cost today", show_money(spent.today), odd,
+             missing if odd else to_usage(today, "model"), bad=bool(odd)),
         tile(f"Cost of {costs.DAYS} days", show_money(spent.total), "",
-             to_list("sessions_app_usageday") or to_list(calls)),
+             to_usage(spent.days, "day")),
     ]  # fmt: skip
 
 
 def _charts(spent: costs.Costs) -> list[dict[str, Any]]:
-    usage = to_list("sessions_app_usageday") or to_list("sessions_app_modelcall")
     return [
         {
             "title": f"Cost by {what}, {costs.DAYS} days",
             "data": costs.chart(lines, spent.days),
-            "url": usage,
+            "url": to_usage(spent.days, by),
             "rows": [
                 {"name": name, "total": show_money(sum(line)), "today": show_money(line[-1])}
                 for name, line in lines.items()
             ],
         }
-        for what, lines in (
-            ("agent", spent.by_agent),
-            ("model", spent.by_model),
-            ("dearest scopes", spent.by_scope),
+        for what, by, lines in (
+            ("agent", "agent", spent.by_agent),
+            ("model", "model", spent.by_model),
+            ("dearest scopes", "scope", spent.by_scope),
         )
     ]

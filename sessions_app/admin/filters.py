@@ -116,6 +116,33 @@ class RunAutomationFilter(AutomationFilter):
     residual = True
 
 
+KINDS: dict[str, tuple[str, Q]] = {
+    "own": (
+        "Of callers and automations",
+        Q(copy_of="") & ~Q(session__session_type__in=(Session.REPLAY, Session.EVAL)),
+    ),
+    "copy": ("Copies in forks and replays", ~Q(copy_of="")),
+    "replay": ("Replays", Q(copy_of="", session__session_type=Session.REPLAY)),
+    "eval": ("Evals", Q(session__session_type=Session.EVAL)),
+}
+
+
+class RunKindFilter(admin.SimpleListFilter):
+    """Whose runs they are: figures count those of callers and automations alone."""
+
+    title, parameter_name = "kind", "kind"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """All of them."""
+        return [(name, words) for name, (words, _) in KINDS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        """Runs of the chosen one."""
+        chosen = KINDS.get(self.value() or "")
+        return queryset.filter(chosen[1]) if chosen else queryset
+
+
 class CostFilter(admin.SimpleListFilter):
     """What is expensive, or has no price."""
 
@@ -150,12 +177,13 @@ OUTCOMES: dict[str, tuple[str, Q]] = {
         "A call's outcome is unknown",
         Q(pk__in=ToolCall.objects.filter(outcome_unknown=True).values("run_id")),
     ),
+    "ended": ("Ended, however", ~Q(reason="")),
     "good": ("Ended well", Q(reason__in=("model_stop", "stopped"))),
 }
 
 
 FEW_RUNS = ("live", "running", "waiting", "queued", "unknown")
-REACHES = {**dict.fromkeys(FEW_RUNS, FEW), "good": RESIDUAL}
+REACHES = {**dict.fromkeys(FEW_RUNS, FEW), "ended": RESIDUAL, "good": RESIDUAL}
 
 
 class OutcomeFilter(admin.SimpleListFilter):

@@ -26,6 +26,7 @@ from sessions_app.admin.filters import (
     CostFilter,
     OutcomeFilter,
     RunAutomationFilter,
+    RunKindFilter,
     SpokenFilter,
     by_words,
     split_time,
@@ -60,7 +61,7 @@ class RunAdmin(RunActions, BigTable):
     list_display_links = ("began", "said")
     list_filter = (
         ScopeFilter, ("created_at", Times), SpokenFilter, OutcomeFilter, AgentFilter,
-        RunAutomationFilter, CostFilter,
+        RunAutomationFilter, RunKindFilter, CostFilter,
     )  # fmt: skip
     keyset = "created_at"
     search_fields = ("id", "session_id")
@@ -71,7 +72,7 @@ class RunAdmin(RunActions, BigTable):
     fieldsets = (
         (None, {"fields": (
             ("conversation", "outcome"), ("agent", "scope"), ("tokens", "cost"),
-            ("turns", "took"), ("began", "ended"), "failure",
+            ("turns", "took"), ("began", "ended"), "original", "failure",
         )}),
         ("More", {"classes": ["collapse"], "fields": (
             ("agent_version", "agent_hash"), ("attempt", "losses"), ("owner", "lease_until"),
@@ -80,7 +81,7 @@ class RunAdmin(RunActions, BigTable):
     )  # fmt: skip
     readonly_fields = (
         "conversation", "outcome", "scope", "tokens", "cost", "took", "began", "ended",
-        "failure", "asked", "stands",
+        "original", "failure", "asked", "stands",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
@@ -115,7 +116,8 @@ class RunAdmin(RunActions, BigTable):
 
     @admin.display(description="Said")
     def said(self, row: Run) -> str:
-        return Truncator(row.words).chars(70) or "(nothing)"  # type: ignore[attr-defined]
+        words = Truncator(row.words).chars(70) or "(nothing)"  # type: ignore[attr-defined]
+        return f"Copy: {words}" if row.copy_of else words
 
     @admin.display(description="Session")
     def conversation(self, row: Run) -> str:
@@ -148,6 +150,11 @@ class RunAdmin(RunActions, BigTable):
     @admin.display(description="Ended")
     def ended(self, row: Run) -> str:
         return show_time(row.ended_at)
+
+    @admin.display(description="Copy of")
+    def original(self, row: Run) -> str:
+        """A copy tells what another run did; cost and metering are that one's."""
+        return link(Run, row.copy_of, row.copy_of) if row.copy_of else "-"
 
     @admin.display(description="Error")
     def failure(self, row: Run) -> str:

@@ -51,6 +51,24 @@ def test_a_fork_of_a_replay_is_a_conversation_as_any_other() -> None:
     assert fork(other).session_type == "admin"
 
 
+@requirement("admin.actions")
+def test_copied_runs_say_of_which_they_are_copies() -> None:
+    run = make_run(make_session(), words="How late is it?")
+    Run.objects.filter(pk=run.pk).update(first_seq=1, last_seq=2)
+    run.refresh_from_db()
+    copy = fork(run).runs.get()
+    assert copy.copy_of == run.pk
+    assert fork(copy).runs.get().copy_of == copy.pk
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("ada"))
+    runs = reverse("admin:sessions_app_run_changelist")
+    assert staff.get(runs).content.decode().count("Copy: How late is it?") == 2
+    own = staff.get(runs, {"kind": "own"}).content.decode()
+    assert "How late is it?" in own and "Copy: " not in own
+    page = staff.get(reverse("admin:sessions_app_run_change", args=[copy.pk])).content.decode()
+    assert run.pk in page
+
+
 @requirement("admin.replay")
 @pytest.mark.parametrize(
     ("given", "kept"),
