@@ -239,6 +239,7 @@ class AlertAdmin(Audited, KeysetAdmin):  # type: ignore[misc]  # unfold has no t
 
     class Media:
         css = {"all": ("sessions_app/admin.css",)}
+        js = ("sessions_app/admin_live.js",)
 
     def search(self, request: HttpRequest, rows: QuerySet[Alert], term: str) -> QuerySet[Alert]:
         """Words of a title, or a scope."""

@@ -46,6 +46,28 @@ async def test_lists_and_pages_of_the_admin_follow_the_bus(client: Client, lab: 
         await expect(page.locator("#ag-changed")).to_be_visible(timeout=10_000)
 
 
+HIDDEN = """hidden => {
+    Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""As a browser does when a tab goes to the back or comes to the front."""
+
+
+@requirement("scope.bus")
+async def test_a_tab_that_was_hidden_catches_up_and_lists_hear_of_all_kinds(
+    client: Client, lab: Lab
+) -> None:
+    await asyncio.to_thread(make_staff, lab)
+    async with browser_at(client, "/admin/operations/alert/") as page:
+        missed, heard = (f"Nobody knows {uuid.uuid4().hex[:8]}" for _ in range(2))
+        await page.evaluate(HIDDEN, True)
+        lab.change(ALERT, missed, missed)
+        await page.evaluate(HIDDEN, False)
+        await expect(page.locator("#result_list")).to_contain_text(missed, timeout=10_000)
+        lab.change(ALERT, heard, heard)
+        await expect(page.locator("#result_list")).to_contain_text(heard, timeout=10_000)
+
+
 ALERT = """
 WITH told AS (INSERT INTO operations_alert (kind, level, agent, scope_id, title, details, once,
     closed_by) VALUES ('price', 'warning', '', '', %s, '{}', %s, '') RETURNING id, title)

@@ -1,6 +1,7 @@
 // Admin pages of conversations follow the event bus: lists are read again in place, a page of one
 // session offers to be loaded again, a run's timeline is read again event by event while it is live.
-// The dashboard's figures and results of evals are read again now and then. A hidden tab follows nothing.
+// The dashboard's figures and results of evals are read again now and then. A hidden tab follows
+// nothing, and reads its page again when somebody looks at it.
 
 const SOON = 700; // one reading for many changes
 const LATER = 3000; // figures of everything
@@ -72,7 +73,15 @@ function redraw(page) {
   });
 }
 
-const readListAgain = () => readAgain("result_list");
+/** A list, unless somebody is choosing rows of it. */
+async function readListAgain() {
+  timer = null;
+  if (document.querySelector("#result_list input:checked")) return;
+  const page = await readAgain("result_list");
+  const [old, fresh] = [document, page].map((each) => each?.getElementById("result_list"));
+  if (page && !old !== !fresh) location.reload(); // its first row, or none any more
+}
+
 const readRunAgain = () => readAgain("ag-timeline", "ag-head", "run_form", "ag-compare");
 
 /** While the run on the page is live, each of its events is a reason to read it again. */
@@ -104,20 +113,30 @@ async function followEvals() {
   }, LATER);
 }
 
+const readFiguresAgain = async () => redraw(await readAgain("ag-figures", "ag-costs"));
+
+/** How this page is read again, and how soon after an event; none: a person has to load it. */
+function findReading() {
+  if (document.getElementById("ag-figures")) return [readFiguresAgain, LATER];
+  if (document.getElementById("ag-evals")) return null; // `followEvals` does
+  if (document.getElementById("changelist-form")) return [readListAgain, SOON];
+  if (document.querySelector("#ag-timeline, #ag-compare")) return [readRunAgain, SOON];
+  return null;
+}
+
+/** What happened while the tab was hidden was told to nobody. */
+function catchUp() {
+  const reading = document.hidden ? null : findReading();
+  if (reading) timer ??= setTimeout(reading[0], 0);
+}
+
 function see({ data }) {
   const event = JSON.parse(data);
-  if (document.getElementById("ag-figures")) {
-    timer ??= setTimeout(async () => {
-      redraw(await readAgain("ag-figures", "ag-costs"));
-    }, LATER);
-    return;
-  }
-  if (!event.sessionId) return;
-  if (document.getElementById("ag-evals")) return;
-  if (document.getElementById("result_list")) timer ??= setTimeout(readListAgain, SOON);
-  else if (!isShown(event)) return;
-  else if (document.querySelector("#ag-timeline, #ag-compare")) timer ??= setTimeout(readRunAgain, SOON);
-  else offerReload();
+  const reading = findReading();
+  const ofAll = document.querySelector("#ag-figures, #changelist-form");
+  if (!ofAll && !isShown(event)) return;
+  if (reading) timer ??= setTimeout(...reading);
+  else if (!document.getElementById("ag-evals")) offerReload();
 }
 
 function follow() {
@@ -132,6 +151,7 @@ function follow() {
 
 document.addEventListener("visibilitychange", () => {
   follow();
+  catchUp();
   followRun();
   followEvals();
 });
