@@ -7,16 +7,26 @@ secrets are not shown at all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from agentsite.manifest.automations import TARGET_KEYS
+from agentsite.rows.filters import Times
+from agentsite.rows.keyset import FEW, KeysetAdmin
 from agentsite.rows.secrets import SecretLost
 from automations_app.deliveries import TargetChanged
+from automations_app.filters import (
+    AnswerFilter,
+    CauseFilter,
+    DeliveryStatusFilter,
+    KindFilter,
+    OccurrenceStatusFilter,
+    RunStatusFilter,
+    TargetFilter,
+)
 from automations_app.inbound import BadEvent
 from automations_app.models import (
     Automation,
@@ -124,11 +134,20 @@ class AutomationAdmin(LookOnly):
         return "checked" if row.webhook_auth else "anybody"
 
 
-class OfAutomation(LookOnly):
-    """Rows of an automation, newest first."""
+class OfAutomation(KeysetAdmin, LookOnly):
+    """Rows of an automation, newest first, in such numbers that pages are turned by place."""
 
     list_select_related = ("automation",)
-    sortable_by = ()
+    word_reach = FEW
+    found_by: ClassVar[tuple[str, ...]] = ()
+    """Columns with an index, in which a whole id is looked for."""
+
+    def search(self, request: HttpRequest, rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Rows with this id."""
+        wanted = Q(pk=None)
+        for name in self.found_by:
+            wanted |= Q(**{name: term})
+        return rows.filter(wanted)
 
     @admin.display(description="Automation")
     def of(self, row: Any) -> str:
@@ -166,8 +185,9 @@ class AutomationRunAdmin(OfAutomation):
     """One run in one partition, with the conversation it was."""
 
     list_display = ("id", "of", "scope", "cause", "outcome", "cost", "took", "began")
-    list_filter = ("status", "cause", "created_at")
-    search_fields = ("id__exact", "session_id__exact", "run_id__exact")
+    list_filter = (RunStatusFilter, CauseFilter, ("created_at", Times))
+    keyset = "created_at"
+    search_fields = found_by = ("id", "session_id", "run_id")
     search_help_text = "The whole id of a run or a session"
     ordering = ("-created_at", "-id")
     fieldsets = (
@@ -227,7 +247,8 @@ class OccurrenceAdmin(OfAutomation):
     """A due time, and what became of it."""
 
     list_display = ("due", "of", "outcome", "reason", "claimed_by")
-    list_filter = ("status", "due_at")
+    list_filter = (OccurrenceStatusFilter, ("due_at", Times))
+    keyset = "due_at"
     ordering = ("-due_at", "-id")
     fields = (("of", "due"), "outcome", "reason", ("claimed_by", "claimed_at"))
     readonly_fields = ("of", "due", "outcome")
@@ -237,43 +258,15 @@ class OccurrenceAdmin(OfAutomation):
         return show_time(row.due_at)
 
 
-class AnswerFilter(admin.SimpleListFilter):
-    """How webhooks were answered; which answers there are is not read off the rows."""
-
-    title, parameter_name = "answer", "answer"
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [("none", "not yet"), ("good", "2xx"), ("refused", "4xx"), ("failed", "5xx")]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[InboundDelivery]
-    ) -> QuerySet[InboundDelivery]:
-        if self.value() == "none":
-            return queryset.filter(answer_status=None)
-        first = {"good": 200, "refused": 400, "failed": 500}.get(self.value() or "")
-        return queryset.filter(answer_status__range=(first, first + 99)) if first else queryset
-
-
-class TargetFilter(admin.SimpleListFilter):
-    """Where deliveries go."""
-
-    title, parameter_name = "target", "target"
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [(kind, kind) for kind in TARGET_KEYS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        return queryset.filter(target_type=self.value()) if self.value() else queryset
-
-
 @admin.register(InboundDelivery)
 class InboundDeliveryAdmin(OfAutomation):
     """A webhook that came in."""
 
     actions = ("run_again",)
     list_display = ("id", "of", "scope", "sender_id", "answer_status", "came")
-    list_filter = (AnswerFilter, "received_at")
-    search_fields = ("sender_id__exact",)
+    list_filter = (AnswerFilter, ("received_at", Times))
+    keyset = "received_at"
+    search_fields = found_by = ("sender_id",)
     search_help_text = "The sender's whole id"
     ordering = ("-received_at", "-id")
     fields = (
@@ -309,8 +302,9 @@ class DeliveryAdmin(OfAutomation):
 
     actions = ("send_again",)
     list_display = ("id", "of", "kind", "target_type", "outcome", "attempts", "made")
-    list_filter = ("status", "kind", TargetFilter, "created_at")
-    search_fields = ("id__exact", "automation_run__id__exact")
+    list_filter = (DeliveryStatusFilter, KindFilter, TargetFilter, ("created_at", Times))
+    keyset = "created_at"
+    search_fields = found_by = ("id", "automation_run_id")
     search_help_text = "The whole id of a delivery or a run"
     ordering = ("-created_at", "-id")
     fields = (

@@ -136,14 +136,34 @@ class McpServerAdmin(Seen):
         )
 
 
+class VersionStatus(admin.ChoicesFieldListFilter):
+    """What was decided about versions."""
+
+    residual = True
+
+
+class VersionListed(admin.BooleanFieldListFilter):
+    """Whether the newest listing had them."""
+
+    residual = True
+
+
+class VersionServer(admin.RelatedFieldListFilter):
+    """Whose they are."""
+
+    residual = True
+
+
 @admin.register(PinnedTool)
-class PinnedToolAdmin(Seen):
+class PinnedToolAdmin(KeysetAdmin, Seen):
     """Versions of tools; a changed one is not offered to a model before it is accepted."""
 
     list_display = ("tool", "server", "status", "listed", "first", "seen_at", "decided_by")
-    list_filter = ("status", "listed", "server")
+    list_filter = (("status", VersionStatus), ("listed", VersionListed), ("server", VersionServer))
     list_select_related = ("server",)
+    keyset = "seen_at"
     search_fields = ("tool", "server__name")
+    search_help_text = "A part of a tool's or a server's name"
     ordering = ("-seen_at", "-pk")
     actions = ("accept", "refuse")
     readonly_fields = (
@@ -151,6 +171,12 @@ class PinnedToolAdmin(Seen):
         "difference", "accepted_text", "text",
     )  # fmt: skip
     fields = readonly_fields
+
+    def search(
+        self, request: HttpRequest, rows: QuerySet[PinnedTool], term: str
+    ) -> QuerySet[PinnedTool]:
+        """By a part."""
+        return rows.filter(Q(tool__icontains=term) | Q(server__name__icontains=term))
 
     @admin.action(description="Accept: models may be told of these versions", permissions=["judge"])
     def accept(self, request: HttpRequest, versions: QuerySet[PinnedTool]) -> None:

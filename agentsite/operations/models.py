@@ -79,6 +79,9 @@ class PinnedTool(models.Model):
                 fields=["server", "tool"], condition=Q(first=True), name="tool_first_once"
             ),
         ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["-seen_at", "-id"], name="tool_recent"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.get_status_display()})"
@@ -153,12 +156,12 @@ class Feedback(models.Model):
         UP = "up", "good"
         DOWN = "down", "bad"
 
-    agent = models.CharField(max_length=200)
-    scope_id = models.CharField(max_length=200, default="", blank=True)
-    session = models.ForeignKey("sessions_app.Session", models.CASCADE, related_name="feedback")
     stays_when_expired = True
     """It waits for a review, which may come long after the conversation has gone."""
 
+    agent = models.CharField(max_length=200)
+    scope_id = models.CharField(max_length=200, default="", blank=True)
+    session = models.ForeignKey("sessions_app.Session", models.CASCADE, related_name="feedback")
     run_id = models.CharField(max_length=64)
     message_id = models.CharField(max_length=80)
     rating = models.CharField(max_length=4, choices=Rating)

@@ -1,0 +1,141 @@
+"""Filters of the lists of automations' runs, due times, webhooks and deliveries.
+
+Law: as of all big lists (`rows/keyset.py`): a value that has no index is looked for in stretches.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from agentsite.manifest.automations import TARGET_KEYS
+from agentsite.rows.keyset import FEW, INDEXED, RESIDUAL
+from automations_app.models import AutomationRun, Delivery, InboundDelivery
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """How they stand."""
+
+    title, parameter_name = "status", "status__exact"
+    many: ClassVar[str] = ""
+    """The status of most rows, which no index has."""
+
+    @property
+    def reach(self) -> str:
+        """All but the most frequent have an index."""
+        return RESIDUAL if self.value() == self.many else INDEXED
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Those of the table."""
+        return list(model_admin.model.Status.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows that stand so."""
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+class RunStatusFilter(StatusFilter):
+    """The same of runs, of which those that have not ended are few."""
+
+    OPEN: ClassVar[str] = "open"
+
+    @property
+    def reach(self) -> str:
+        """Each status has an index, and open runs have one together."""
+        return FEW if self.value() == self.OPEN else INDEXED
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Those of the table, before them all that have not ended."""
+        return [(self.OPEN, "not ended"), *super().lookups(request, model_admin)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows that stand so."""
+        if self.value() == self.OPEN:
+            return queryset.filter(status__in=AutomationRun.OPEN)
+        return super().queryset(request, queryset)
+
+
+class OccurrenceStatusFilter(StatusFilter):
+    """The same of due times, most of which were run."""
+
+    many = "run"
+
+
+class DeliveryStatusFilter(StatusFilter):
+    """The same of deliveries, most of which have arrived."""
+
+    many = Delivery.Status.DELIVERED
+
+
+class CauseFilter(admin.SimpleListFilter):
+    """What set runs off."""
+
+    title, parameter_name = "cause", "cause__exact"
+
+    @property
+    def reach(self) -> str:
+        """What people did has an index."""
+        return INDEXED if self.value() in ("manual", "retry") else RESIDUAL
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """All causes."""
+        return list(AutomationRun.Cause.choices)
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[AutomationRun]
+    ) -> QuerySet[AutomationRun]:
+        """Runs of the chosen one."""
+        return queryset.filter(cause=self.value()) if self.value() else queryset
+
+
+class KindFilter(admin.SimpleListFilter):
+    """Results, or alerts."""
+
+    title, parameter_name = "kind", "kind__exact"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """Both kinds."""
+        return list(Delivery.Kind.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Deliveries of the chosen one."""
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class TargetFilter(admin.SimpleListFilter):
+    """Where deliveries go."""
+
+    title = parameter_name = "target"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """All kinds of targets."""
+        return [(kind, kind) for kind in TARGET_KEYS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Deliveries to the chosen kind."""
+        return queryset.filter(target_type=self.value()) if self.value() else queryset
+
+
+class AnswerFilter(admin.SimpleListFilter):
+    """How webhooks were answered; which answers there are is not read off the rows."""
+
+    title = parameter_name = "answer"
+    residual = True
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """None, or a class of status codes."""
+        return [("none", "not yet"), ("good", "2xx"), ("refused", "4xx"), ("failed", "5xx")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[InboundDelivery]
+    ) -> QuerySet[InboundDelivery]:
+        """Webhooks that were answered so."""
+        if self.value() == "none":
+            return queryset.filter(answer_status=None)
+        first = {"good": 200, "refused": 400, "failed": 500}.get(self.value() or "")
+        return queryset.filter(answer_status__range=(first, first + 99)) if first else queryset
