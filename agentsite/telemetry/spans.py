@@ -1,7 +1,8 @@
 """Traces and metrics in OpenTelemetry's GenAI conventions.
 
-A run is `invoke_agent`, a request to a model `chat`, a call of a tool `execute_tool`. Without the
-extra `otel` and an `OTEL_EXPORTER_OTLP_ENDPOINT` the API's own do-nothing objects serve.
+A run is `invoke_agent`, a request to a model `chat`, or `embeddings` where it asks for vectors, a
+call of a tool `execute_tool`. Without the extra `otel` and an `OTEL_EXPORTER_OTLP_ENDPOINT` the
+API's own do-nothing objects serve.
 Names: the Semantic Conventions for Generative AI, and the `gen_ai.client` metrics.
 """
 
@@ -17,6 +18,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 PROVIDERS = {"google": "gcp.gemini"}
 """Where the conventions call a vendor otherwise than we do."""
+OPERATIONS = {"embedding": "embeddings"}
+"""How the conventions call requests of a purpose; all others are `chat`."""
 SCOPE = "agentsite"
 Attributes = dict[str, Any]
 
@@ -62,8 +65,9 @@ def add_model_call(
     purpose: str,
 ) -> None:
     """The span of a request that has just ended, and its metrics."""
+    operation = OPERATIONS.get(purpose, "chat")
     common: Attributes = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": operation,
         "gen_ai.provider.name": PROVIDERS.get(provider, provider),
         "gen_ai.request.model": model,
     }
@@ -77,7 +81,7 @@ def add_model_call(
         "gen_ai.usage.cache_creation.input_tokens": cache_write,
         "agentsite.purpose": purpose,
     }
-    _add_span(f"chat {model}", SpanKind.CLIENT, attributes, seconds, error)
+    _add_span(f"{operation} {model}", SpanKind.CLIENT, attributes, seconds, error)
     meter = metrics.get_meter(SCOPE)
     meter.create_histogram("gen_ai.client.operation.duration", "s").record(
         seconds, {**common, **failed}

@@ -30,6 +30,10 @@ with record.running("desk", "sess_1", "run_1", 2) as span:
         tokens={"input": 10, "cache_read": 5, "output": 7, "reasoning": 2},
         cost_micros=None, first_token_ms=20, total_ms=40, error="",
     )
+    record.model_called(
+        agent="desk", provider="openai", model="vectors", purpose="embedding",
+        tokens={"input": 3}, cost_micros=1, first_token_ms=None, total_ms=4, error="",
+    )
     record.tool_called("desk", "lookup", "tc_1", 15, "error")
     record.ended(span, "desk", "model_stop")
 print(json.dumps({
@@ -47,7 +51,11 @@ def test_a_run_is_a_trace_in_the_genai_conventions() -> None:
     )
     told = json.loads(ran.stdout)
     spans = {each["name"]: each for each in told["spans"]}
-    assert set(spans) == {"chat gemini", "execute_tool lookup", "invoke_agent desk"}
+    assert set(spans) == {
+        "chat gemini", "embeddings vectors", "execute_tool lookup", "invoke_agent desk"
+    }  # fmt: skip
+    embedded = spans["embeddings vectors"]["attributes"]
+    assert embedded["gen_ai.operation.name"] == "embeddings"
     whole, chat, tool = (
         spans["invoke_agent desk"],
         spans["chat gemini"],
