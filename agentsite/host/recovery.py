@@ -244,13 +244,13 @@ def _end(row: Run, code: str, text: str) -> RunRef:
     open_calls = ToolCall.objects.filter(run_id=run_id, status__in=("held", "running"))
     events: list[AnyEvent] = [RunResumed(row.attempt, row.last_seq)]
     for call in open_calls.select_related("subagent"):
-        text = UNKNOWN
         if call.status == ToolCall.Status.HELD:  # it surely never began
-            text = INTERRUPTED_TEXT
-            settle_call(ref, call.pk, "interrupted", (TextPart(text),), 0, [])
+            told = INTERRUPTED_TEXT
+            settle_call(ref, call.pk, "interrupted", (TextPart(told),), 0, [])
         else:
+            told = UNKNOWN
             settle_unknown(ref, call.pk)
-        ended = ToolEnded(call.pk, call.name, False, text, 0, status="interrupted")
+        ended = ToolEnded(call.pk, call.name, False, told, 0, status="interrupted")
         events.append(word_for(call.subagent, ended))
     title = find_waiting_title(run_id)
     if title is not None:

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from agentsite.engine.machine import INTERRUPTED_TEXT
 from agentsite.engine.messages import TextPart, ToolResultPart
-from agentsite.host.recovery import UNKNOWN, end_refused
+from agentsite.host.recovery import UNKNOWN, UNWRITABLE, end_refused
 from sessions_app import actions
 from sessions_app.actions import LeaseLost, RunRef
 from sessions_app.history import read_result_text
@@ -105,3 +105,5 @@ def test_of_a_run_that_is_ended_only_what_had_begun_is_unknown(contested: Contes
     texts = {pk: read_result_text(ref.session_id, pk) for pk in (held.pk, begun.pk)}
     assert texts == {held.pk: INTERRUPTED_TEXT, begun.pk: UNKNOWN}
     assert list(ToolCall.objects.filter(outcome_unknown=True)) == [begun]
+    error = Run.objects.get().error
+    assert error is not None and error["message"] == UNWRITABLE
