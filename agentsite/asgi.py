@@ -20,9 +20,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentsite.settings")
 import django
 from django.conf import settings
 
-from agentsite.body_limit import BodyLimit
-from agentsite.handler import Handler
-from agentsite.statics import StaticFiles
+django.setup(set_prefix=False)
+
+# What follows knows the apps, so they are there first.
+from agentsite.body_limit import BodyLimit  # noqa: E402
+from agentsite.handler import Handler  # noqa: E402
+from agentsite.statics import StaticFiles  # noqa: E402
 
 if TYPE_CHECKING:
     from agentsite.statics import App, Receive, Scope, Send
@@ -102,5 +105,4 @@ class Lifespan:
                 log.exception("%s did not shut down cleanly.", module.__name__)
 
 
-django.setup(set_prefix=False)
 application = Lifespan(StaticFiles(BodyLimit(cast("App", Handler()))))

@@ -1,40 +1,86 @@
 """Django's way from ASGI to a view and back, shorter where a view needs no thread.
 
-Law: Django ends each request on a thread that it makes for it, because pages may have left a
-database connection there. What rows a webhook touches is a unit's business (`rows/units.py`), and
-what its sender does meanwhile changes nothing; so it is answered without a thread and without
-anybody who listens for the sender's leaving.
+Law: Django begins and ends each request on a thread that it makes for it, because pages may have
+left a database connection there. The views of the API are coroutines, and what rows they touch is
+a unit's business (`rows/units.py`); so they are served on the event loop alone. A busy loop would
+have to hand the interpreter over to such a thread and wait to get it back, twice a request.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
-from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import set_script_prefix
 
-THREADLESS = "/webhooks"
-"""Addresses that begin so have asynchronous views that leave nothing behind."""
+if TYPE_CHECKING:
+    from agentsite.statics import Receive, Scope, Send
+
+HEEDLESS = "/webhooks"
+"""What a sender does here while it waits changes nothing: nobody listens for its leaving."""
+THREADLESS = (
+    HEEDLESS,
+    "/chat",
+    "/sessions",
+    "/ask-user-response",
+    "/widget-actions",
+    "/api/events",
+    "/api/feedback",
+    "/api/memory",
+    "/api/stores",
+)
+"""All views whose addresses begin so are coroutines that leave nothing behind."""
 
 
 class Handler(ASGIHandler):
     """Serves HTTP; see the module."""
 
-    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if not scope["path"].startswith(THREADLESS):
-            await super().handle(scope, receive, send)
-            return
+        if scope["type"] == "http" and scope["path"].startswith(THREADLESS):
+            await self._serve(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body: Any = await self.read_body(receive)
         except RequestAborted:
             return
         with body:
             set_script_prefix(get_script_prefix(scope))
-            await signals.request_started.asend(sender=type(self), scope=scope)
             request, refusal = self.create_request(scope, body)
-            response: Any = refusal if request is None else await self.run_get_response(request)
+            answering = self._answer(request, refusal, send)
+            if scope["path"].startswith(HEEDLESS):
+                await answering
+            else:
+                await _answer_until_left(answering, receive)
+
+    async def _answer(self, request: Any, refusal: Any, send: Send) -> None:
+        response = refusal if request is None else await self.run_get_response(request)
+        try:
             await self.send_response(response, send)
+        finally:
             response.close()
+
+
+async def _answer_until_left(answer: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Answer; whoever leaves meanwhile cancels it."""
+    answering, leaving = asyncio.create_task(answer), asyncio.create_task(_read_on(receive))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (answering, leaving):
+            task.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
+    if not answering.cancelled():
+        answering.result()
+
+
+async def _read_on(receive: Receive) -> None:
+    """Until the client has left: nothing else can follow a whole body."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Iterator, MutableMapping
 from types import ModuleType
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from agentsite.asgi import Lifespan
 from agentsite.statics import StaticFiles
@@ -129,3 +131,8 @@ async def test_static_files_are_served_with_validators_and_ranges() -> None:
 async def test_nothing_outside_the_static_folders_is_served() -> None:
     for path in ("/static/", "/static/../settings.py", "/static/admin/../../../etc/passwd"):
         assert (await ask_for(path))[0] == 404
+
+
+def test_any_server_can_import_the_application() -> None:
+    """Without a command that has set Django up before."""
+    subprocess.run([sys.executable, "-c", "import agentsite.asgi"], cwd=settings.ROOT, check=True)

@@ -14,6 +14,7 @@ SERVING: dict[str, Demand] = {
         follow="A session's log is replayed from a number on, then followed live, on any process",
         interrupt="Stopping is explicit, works from any process and may be repeated",
         disconnect="A closed connection stops no run",
+        on_the_loop="An API request needs no thread but those for rows",
     ),
     **of(
         "http-and-sse 2",
