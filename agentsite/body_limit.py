@@ -1,8 +1,9 @@
 """No body larger than its limit gets further than here: an ASGI wrapper around Django.
 
 Law: a declared length is judged before a byte is read, any other body is counted while
-it is read. The answer leaves at once; what the client still sends is taken in for a
-while and thrown away, because a client that is cut off while it sends sees no answer.
+it is read, whatever the method: Django reads that of a GET as well. The answer leaves at
+once; what the client still sends is taken in for a while and thrown away, because a client
+that is cut off while it sends sees no answer.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 LINGER_SECONDS = 10.0
 LINGER_BYTES = 256 * 1024 * 1024
-BODILESS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class BodyLimit:
@@ -41,10 +41,7 @@ class BodyLimit:
             return
         declared = [value for name, value in scope["headers"] if name == b"content-length"]
         if not declared:
-            if scope["method"] in BODILESS:
-                await self.app(scope, receive, send)
-            else:
-                await self._count(scope, receive, send)
+            await self._count(scope, receive, send)
         elif len(declared) > 1 or not declared[0].isdigit():
             text = "The Content-Length header is not a number."
             await refuse(scope, receive, send, 400, "invalid_request", text)

@@ -61,10 +61,11 @@ def chunks(count: int) -> Iterator[bytes]:
     yield b'"}'
 
 
-def test_a_chunked_body_is_counted(client: Client) -> None:
+@pytest.mark.parametrize("method", ["POST", "GET", "OPTIONS"])
+def test_a_chunked_body_is_counted(client: Client, method: str) -> None:
     connection = HTTPConnection("127.0.0.1", client.server.port, timeout=PATIENCE)
     headers = {"Content-Type": "application/json"}
-    connection.request("POST", "/widget-actions", chunks(40), headers, encode_chunked=True)
+    connection.request(method, "/widget-actions", chunks(40), headers, encode_chunked=True)
     response = connection.getresponse()
     assert (response.status, json.load(response)["error"]["code"]) == (413, "body_too_large")
     connection.close()
