@@ -180,10 +180,11 @@ def _enter_idle(new: NewRun, moment: dt.datetime) -> tuple[int, ...] | None:
         return cursor.fetchone()
 
 
-def bind_key(new: NewRun) -> None:
-    """Remember the caller's idempotency key, if there is one."""
+def bind_key(new: NewRun, run_id: str | None = None) -> None:
+    """Remember the caller's idempotency key, if there is one, for its run or for that one."""
     if new.key is not None:
-        remember_key(new.agent, new.scope_id, new.key, new.body_hash, new.session_id, new.run_id)
+        run_id = run_id or new.run_id
+        remember_key(new.agent, new.scope_id, new.key, new.body_hash, new.session_id, run_id)
 
 
 def find_reuse(new: NewRun) -> KeyReused | None:

@@ -1,7 +1,7 @@
 """Questions to people as rows: opened by a run, answered once, by anybody, anywhere.
 
-Law: single use by a conditional update; an answer and the waking of its run are
-one transaction. Foreign and unknown questions look the same.
+Law: single use by a conditional update; an answer, the waking of its run and the key of the
+message that brought it are one transaction. Foreign and unknown questions look the same.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime as dt
 from typing import Any
 
 import msgspec
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from agentsite.bus.catalogue import InteractionClosed, InteractionOpened, SessionUpdated
@@ -19,7 +19,7 @@ from agentsite.engine.limits import canonical_json, sha256_hex
 from agentsite.engine.steps import RunState
 from agentsite.engine.transcript import interaction_to_api
 from sessions_app import news
-from sessions_app.actions import LeaseLost, RunRef
+from sessions_app.actions import LeaseLost, NewRun, RunRef, bind_key, find_reuse
 from sessions_app.leases import lock_run, send_signal, wake_run
 from sessions_app.models import Interaction, Run, Session, Signal
 
@@ -30,6 +30,9 @@ KINDS: dict[type[Question], Interaction.Kind] = {
     UserAsked: Interaction.Kind.ASK_USER,
     ChoiceAsked: Interaction.Kind.ASK_CHOICE,
 }
+
+DECIDED = (Interaction.Status.APPROVED, Interaction.Status.DENIED, Interaction.Status.ANSWERED)
+"""By a person."""
 
 
 class InteractionNotFound(Exception):
@@ -139,10 +142,33 @@ def give_answer(session_id: str, scope_id: str, interaction_id: str | None, answ
     Raises `InteractionNotFound`, `SeveralOpen`, `WrongAnswer`, `AlreadyAnswered` or
     `InteractionExpired`.
     """
+    return _give(session_id, scope_id, interaction_id, answer, None)
+
+
+def give_answer_said(new: NewRun, interaction_id: str, answer: Answer) -> str:
+    """The same by a chat message, whose idempotency key stands for the awakened run from now on.
+
+    Raises `KeyReused` too; then nothing was written.
+    """
+    try:
+        return _give(new.session_id, new.scope_id, interaction_id, answer, new)
+    except IntegrityError as error:  # the same key is just bound in another session
+        used = find_reuse(new)
+        if used is not None:
+            raise used from error
+        raise
+
+
+def _give(
+    session_id: str, scope_id: str, interaction_id: str | None, answer: Answer, new: NewRun | None
+) -> str:
     with transaction.atomic():
         row = _pick(session_id, scope_id, interaction_id)
         answer = _fit(answer, row.kind)
         lock_run(row.run_id)
+        used = None if new is None else find_reuse(new)
+        if used is not None:  # sent twice at once: the other one has held the run
+            raise used
         if row.kind == Interaction.Kind.CONFIRMATION:
             status = Interaction.Status.APPROVED if answer.approved else Interaction.Status.DENIED
         else:
@@ -163,6 +189,8 @@ def give_answer(session_id: str, scope_id: str, interaction_id: str | None, answ
             raise _why_closed(row)
         news.tell(session_id, InteractionClosed(row.pk, session_id, row.run_id, status))
         _wake(row.run_id)
+        if new is not None:
+            bind_key(new, row.run_id)
     return str(row.run_id)
 
 
@@ -175,7 +203,7 @@ def find_obstacle(session_id: str, scope_id: str, interaction_id: str) -> Except
 
 def _why_closed(row: Interaction) -> Exception:
     """Of a question that takes no answer any more; an open one has outlived its time."""
-    if row.status in (Interaction.Status.APPROVED, row.Status.DENIED, row.Status.ANSWERED):
+    if row.status in DECIDED:
         return AlreadyAnswered({"status": row.status, "answer": row.answer})
     return InteractionExpired(row.pk)
 
@@ -271,6 +299,12 @@ def answers_for(run_id: str, call_ids: list[str]) -> list[GivenAnswer]:
         )
         for row in rows.order_by("answered_at", "id")
     ]
+
+
+def find_decided(run_id: str) -> list[str]:
+    """Calls of a run about which people have decided, whether it has heard of that or not."""
+    rows = Interaction.objects.filter(run_id=run_id, status__in=DECIDED)
+    return list(rows.values_list("call_id", flat=True))
 
 
 def bindings_of(run_id: str, call_ids: tuple[str, ...]) -> dict[str, str]:

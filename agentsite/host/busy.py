@@ -19,8 +19,9 @@ from agentsite.host.interest import OneRun, Steered
 from agentsite.host.lifecycle import Wanted
 from agentsite.rows.units import unit
 from sessions_app import interactions, leases, lookups, queue
-from sessions_app.actions import SessionNotFound
+from sessions_app.actions import NewRun, SessionNotFound, find_reuse
 from sessions_app.interactions import Answer
+from sessions_app.keys import KeyReused
 from sessions_app.models import Interaction, Run, Signal
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ def refuse_answer(error: Exception) -> Refusal:
             return Refusal(404, "interaction_not_found", text)
 
 
-async def check_decision(body: ChatBody, scope_id: str) -> None:
-    """Refuse the agreed sentence where it comes too late: it must not become a message."""
+async def judge_decision(body: ChatBody, scope_id: str) -> Refusal | None:
+    """The refusal of the agreed sentence where it comes too late: it must not become a message."""
     said = DECISION.fullmatch(body.text)
-    if said is not None and body.sessionId is not None:
-        gone = await unit(interactions.find_obstacle, body.sessionId, scope_id, said[2])
-        if gone is not None:
-            raise refuse_answer(gone)
+    if said is None or body.sessionId is None:
+        return None
+    gone = await unit(interactions.find_obstacle, body.sessionId, scope_id, said[2])
+    return None if gone is None else refuse_answer(gone)
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -> Place:
-    """Pass a message on to a busy session. Raises `Refusal`."""
+    """Pass a message on to a busy session. Raises `Refusal`, or `KeyReused` for a repeated one."""
     new = wanted.new
     # In this order: what is asked after `live` was looked up stands behind its last event.
     live = await unit(lookups.live_run, new.session_id, new.scope_id)
@@ -84,7 +85,7 @@ async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -
     if wanted.on_busy == "reject":
         if live is None:  # what waits may have lost the process that was to start it
             await here.runs.start_queued(new.session_id)
-        raise busy(())
+        raise await _refuse(new, busy(()))
     rank = 0 if wanted.on_busy in ("interrupt", "rollback") else 1
     steering = wanted.on_busy == "steer"
     try:
@@ -134,17 +135,21 @@ async def _answer(
         answer = Answer(approved=True, answers=body.text, message=message)
         interaction_id = pending[0].pk
     else:
-        raise busy(tuple(pending))
+        raise await _refuse(new, busy(tuple(pending)))
     try:
-        run_id = await unit(
-            interactions.give_answer, new.session_id, new.scope_id, interaction_id, answer
-        )
+        run_id = await unit(interactions.give_answer_said, new, interaction_id, answer)
     except interactions.REFUSED as error:
         raise (refuse_answer(error) if said is not None else busy(())) from error
     await here.runs.claim(run_id)
     await here.runs.take_signals([run_id])
     others = [row.call_id for row in pending if row.pk != interaction_id]
     return Place(new.session_id, run_id, after, OneRun(run_id, grace, asked=others))
+
+
+async def _refuse(new: NewRun, refusal: Refusal) -> Refusal | KeyReused:
+    """The refusal, unless the same request has given its answer a moment before."""
+    used = None if new.key is None else await unit(find_reuse, new)
+    return used or refusal
 
 
 def _signal(run_id: str, kind: Signal.Kind) -> None:

@@ -116,15 +116,26 @@ class Answered(OneRun):
     """A run that was given answers: what else it waits for counts once it has taken these in."""
 
     def __init__(
-        self, run_id: str, grace_seconds: float, *, given: Iterable[str], asked: Iterable[str]
+        self,
+        run_id: str,
+        grace_seconds: float,
+        *,
+        given: Iterable[str],
+        await_init: bool = False,
+        asked: Iterable[str] = (),
     ) -> None:
         """`given`: calls whose questions were answered after where the reader begins."""
-        super().__init__(run_id, grace_seconds, asked=asked)
+        super().__init__(run_id, grace_seconds, await_init=await_init, asked=asked)
         self._given = set(given)
 
     def takes(self, event: AnyEvent) -> bool:
-        if isinstance(event, Approved | Denied):
-            self._given.discard(event.call_id)
+        match event:
+            case Approved() | Denied():
+                self._given.discard(event.call_id)
+            case ToolEnded():  # an answer that came beside a denial of the turn is not heard
+                self._given.discard(event.id)
+            case _:
+                pass
         return super().takes(event)
 
     def seconds_left(self) -> float | None:

@@ -128,14 +128,21 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def enter_run(
-    agents: ServedAgents, body: ChatBody, caller: Caller, owner: str, key: IdempotencyKey | None
+    agents: ServedAgents,
+    body: ChatBody,
+    caller: Caller,
+    owner: str,
+    key: IdempotencyKey | None,
+    refusal: Refusal | None = None,
 ) -> tuple[Wanted, OpenedRun | SessionBusy | KeyReused]:
     """Prepare and open a run, or tell what is in its way. Synchronous: for `unit`.
 
-    Raises `Refusal`.
+    Raises `Refusal`: the one that is given, unless the request repeats an earlier one.
     """
     wanted = prepare_run(agents, body, caller, owner, key)
     try:
+        if refusal is not None:
+            raise actions.find_reuse(wanted.new) or refusal
         return wanted, open_run(wanted)
     except (SessionBusy, KeyReused) as obstacle:
         return wanted, obstacle

@@ -13,12 +13,12 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from agentsite.host.bodies import ChatBody, parse_chat
-from agentsite.host.busy import check_decision, enter_busy
+from agentsite.host.busy import enter_busy, judge_decision
 from agentsite.host.caller import resolve_caller
 from agentsite.host.edges import api, read_json_body
 from agentsite.host.errors import Refusal, session_not_found
 from agentsite.host.identity import Caller
-from agentsite.host.interest import Interest, OneRun, Steered
+from agentsite.host.interest import Answered, Interest, OneRun, Steered
 from agentsite.host.lifecycle import IdempotencyKey, Wanted, enter_run
 from agentsite.host.naming import Named
 from agentsite.host.replies import EventStream, announce_place, collect, follow
@@ -148,10 +148,10 @@ async def _enter(
 ) -> Entrance:
     """Start the run that the body asks for."""
     here.runs.check_room(caller.scope_id)
-    await check_decision(body, caller.scope_id)
+    refusal = await judge_decision(body, caller.scope_id)
     began = time.monotonic()
     # One unit for both: every change of thread delays the first delta.
-    wanted, opened = await unit(enter_run, here.agents, body, caller, here.owner, key)
+    wanted, opened = await unit(enter_run, here.agents, body, caller, here.owner, key, refusal)
     here.callers.learn(caller.scope_id, wanted.facts, began)
     here.callers.saw(wanted.agent.id, caller.scope_id)
     if grace is None:
@@ -204,7 +204,9 @@ async def _repeat(used: KeyReused, scope_id: str, grace: float) -> Entrance:
     if place.expired:
         text = "The request was carried out before; the session has expired since. Start a new one."
         raise Refusal(410, "session_expired", text)
-    interest = OneRun(used.run_id, grace, await_init=True)
+    # It may just have answered a question that stands in the log already.
+    given = await unit(interactions.find_decided, used.run_id)
+    interest: OneRun = Answered(used.run_id, grace, given=given, await_init=True)
     if place.steering:
         interest = Steered("", used.run_id, place.steering, grace)
     return Entrance(used.session_id, place.after, interest, replay=True)
