@@ -155,14 +155,18 @@ def wake_run(run_id: str) -> bool:
     return True
 
 
-def rename(session_id: str, title: str, at: int) -> Entry | str | None:
+def rename(session_id: str, title: str, at: int, *, made: bool = False) -> Entry | str | None:
     """Set a session's title and log it, in one; the id of the run whose owner will, if one is live.
 
-    None for a session that does not exist.
+    None for a session that does not exist. One that a model has `made` is for a session without
+    a title alone, and without one that waits to be announced.
     """
     with transaction.atomic():
         session = Session.objects.select_for_update(no_key=True).filter(pk=session_id).first()
         if session is None:
+            return None
+        waiting = Signal.objects.filter(run__session=session, kind=Signal.Kind.TITLE)
+        if made and (session.title or waiting.exists()):
             return None
         with connection.cursor() as cursor:
             # What was said before counts no more. Whose commit holds one has just announced it.

@@ -38,6 +38,8 @@ class Left(msgspec.Struct, frozen=True):
     """Words to it."""
     queued: bool
     """Messages that wait for its session."""
+    untitled: bool
+    """Its session has no title; nobody has given one, nor a model made one."""
 
 
 class FoundAnswer(msgspec.Struct, frozen=True):
@@ -157,7 +159,8 @@ def find_left(run_id: str, session_id: str) -> Left:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM sessions_app_signal WHERE run_id = %s),"
-            " EXISTS (SELECT FROM sessions_app_run WHERE session_id = %s AND status = 'queued')",
-            [run_id, session_id],
+            " EXISTS (SELECT FROM sessions_app_run WHERE session_id = %s AND status = 'queued'),"
+            " EXISTS (SELECT FROM sessions_app_session WHERE id = %s AND title = '')",
+            [run_id, session_id, session_id],
         )
         return Left(*cursor.fetchone())

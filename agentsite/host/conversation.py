@@ -60,6 +60,7 @@ class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     key: int | None = None
     """Id of the API key that asked: its budgets count."""
     make_title: bool = False
+    """A conversation: its session gets a title once the agent has answered, if it has none."""
     admin: bool = False
     """A run of an admin session: it is offered what only the role `admin` may use."""
     automation: str = ""

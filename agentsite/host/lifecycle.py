@@ -174,7 +174,7 @@ def prepare_run(
         user=caller.describe(context),
         key=caller.identity.key_id,
         admin=body.session_type == "admin",
-        make_title=body.sessionId is None,
+        make_title=True,
     )
     message, attachments = read_message(body)
     wanted = compose_run(

@@ -36,7 +36,7 @@ from agentsite.host.purse import Purse, record_calls_once
 from agentsite.host.recovery import GivenUp, TakenRun, reopen
 from agentsite.host.refused import end_if_refused
 from agentsite.host.telling import tell_credential, tell_title
-from agentsite.host.titles import await_title, make_title
+from agentsite.host.titles import await_title, has_answer, make_title
 from agentsite.operations.budgets import Payer
 from agentsite.rows.tenancy import act_for, acting_for_all
 from agentsite.rows.units import unit
@@ -69,6 +69,8 @@ class Runs:
         self.live = LiveRuns()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[asyncio.Task[None]] = set()
+        self._titling: set[str] = set()
+        """Sessions for which a title is being made here."""
         self.listeners: list[Callable[[str], Awaitable[None]]] = []
         """Told the id of each run of an automation that ends or is parked here."""
 
@@ -204,14 +206,20 @@ class Runs:
             stopped.cancel()
 
     async def _follow_up(self, driver: Driver, state: RunState) -> None:
-        """What comes after `done` or parking, and a title after the first answer."""
+        """What comes after `done` or parking, and a title where none is yet."""
         request, done = driver.conversation.request, state.phase == "done"
-        await self._look_behind(driver.ref, automation=bool(request.automation), done=done)
-        if request.make_title and state.reason == "model_stop":
+        automation, ref = bool(request.automation), driver.ref
+        left = await self._look_behind(ref, automation=automation, done=done)
+        wanted = done and left.untitled and request.make_title and has_answer(driver)
+        if wanted and ref.session_id not in self._titling:
+            self._titling.add(ref.session_id)
             self.spawn(self._make_title(driver))
 
-    async def _look_behind(self, ref: RunRef, *, automation: bool, done: bool) -> None:
-        """Late words, whoever waits for an automation's run, then the queue or an early answer."""
+    async def _look_behind(self, ref: RunRef, *, automation: bool, done: bool) -> lookups.Left:
+        """Late words, whoever waits for an automation's run, then the queue or an early answer.
+
+        Returns what waited, and whether the session is without a title.
+        """
         left = await unit(lookups.find_left, ref.run_id, ref.session_id)
         if left.signals:
             await self.announce_late(ref.run_id, ref.session_id)
@@ -222,24 +230,31 @@ class Runs:
             await self.claim(ref.run_id)  # in case the answer came while it was being parked
         elif left.queued:
             await self.start_queued(ref.session_id)
+        return left
 
     async def announce_late(self, run_id: str, session_id: str) -> None:
         for entry in await unit(leases.announce_late, run_id, session_id, now_ms()):
             self._journal.publish_committed(session_id, entry)
 
     async def _make_title(self, driver: Driver) -> None:
-        meter = Meter(driver.purse, "title")
-        title = await make_title(driver.conversation, meter)
-        await patient_unit(record_calls_once, driver.ref, meter.rows)
-        if title:
-            await self.rename(driver.ref.session_id, title)
+        session_id, meter = driver.ref.session_id, Meter(driver.purse, "title")
+        try:
+            title = await make_title(driver.conversation, meter)
+            await patient_unit(record_calls_once, driver.ref, meter.rows)
+            if title:
+                await self.rename(session_id, title, made=True)
+        finally:
+            self._titling.discard(session_id)
 
-    async def rename(self, session_id: str, title: str, patience: float = 0.0) -> None:
+    async def rename(
+        self, session_id: str, title: str, patience: float = 0.0, *, made: bool = False
+    ) -> None:
         """Give a session a title, on its row and in its log; the owner of a live run does both.
 
-        For that it is awaited `patience` seconds; it comes later all the same.
+        For that it is awaited `patience` seconds; it comes later all the same. One that a model
+        has `made` never takes the place of another.
         """
-        announced = await unit(leases.rename, session_id, title, now_ms())
+        announced = await unit(leases.rename, session_id, title, now_ms(), made=made)
         if isinstance(announced, Entry):
             self._journal.publish_committed(session_id, announced)
         elif announced is not None:

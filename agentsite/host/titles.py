@@ -1,14 +1,21 @@
-"""Titles: a few words by the simple model, after the first run has ended."""
+"""Titles: a few words by the simple model, once a run has ended and its agent has said something.
+
+Law: a title that is there, whoever gave it, is never replaced by one that is made.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from agentsite.host.compaction import ask_simply
 from agentsite.host.conversation import Conversation
 from agentsite.host.meter import Meter
 from agentsite.rows.units import unit
 from sessions_app import leases
+
+if TYPE_CHECKING:
+    from agentsite.host.driver import Driver
 
 INSTRUCTION = (
     "Name the conversation below in at most six words, in its own language. "
@@ -19,6 +26,12 @@ MAX_CHARS = 80
 MAX_TOKENS = 400
 FIRST_LOOK = 0.02
 """Seconds after which it is looked for another process's change; later looks take longer."""
+
+
+def has_answer(driver: Driver) -> bool:
+    """Whether the agent has said anything in the session, as far as it stands there still."""
+    said = (item.message for item in driver.conversation.history)
+    return not driver.rolled_back and any(m.role == "assistant" and m.text.strip() for m in said)
 
 
 async def make_title(conversation: Conversation, meter: Meter) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.gates import Gates
-from tests.lab import MAIN, Lab, call, plan
+from tests.lab import MAIN, SIMPLE, Lab, call, plan
 from tests.requirements import requirement
-from tests.wire_client import Client
+from tests.wire_client import Client, eventually
 
 IDS = {"sessionId", "session_id", "runId"}
 
@@ -176,6 +176,47 @@ async def test_a_title_follows_the_first_done(client: Client) -> None:
     async with client.follow(stream.session_id) as whole:
         await whole.until(lambda whole: whole.last_id == second.last_id)
         assert whole.events.count("title_changed") == 1
+
+
+@requirement("runs.title")
+async def test_a_title_that_a_person_gives_meanwhile_stays(client: Client, lab: Lab) -> None:
+    stream = await client.talk(plan({"text": "Made up", "slow_first_ms": 1500}, model=SIMPLE))
+    session_id = stream.session_id
+    await client.ask("PATCH", f"/sessions/{session_id}", {"title": "Mine"})
+    made = "SELECT 1 FROM sessions_app_modelcall WHERE session_id = %s AND purpose = 'title'"
+
+    async def is_made() -> bool:
+        return bool(lab.query(made, session_id))
+
+    await eventually(is_made)
+    second = await client.talk("And again.", session_id)
+    async with client.follow(session_id) as whole:
+        await whole.until(lambda whole: whole.last_id == second.last_id)
+    assert [frame.data["title"] for frame in whole.all("title_changed")] == ["Mine"]
+    assert (await client.detail(session_id))["title"] == "Mine"
+    assert len(lab.query(made, session_id)) == 1
+
+
+@requirement("runs.title")
+async def test_a_title_comes_with_the_first_answer_however_its_run_ends(
+    client: Client, gates: Gates
+) -> None:
+    error = {"error": {"status": 400, "message": "No such luck."}}
+    failed = await client.talk(plan(error))
+    assert failed.reason == "error"
+    better = await client.talk(plan({"text": "Better."}), failed.session_id)
+    assert better.reason == "model_stop"
+    tools = [call("gate", port=gates.port)]
+    async with client.stream(plan({"text": "I look. ", "tools": tools})) as stopped:
+        gate = await gates.next()
+        await stopped.event("tool_call_start")
+        await client.post(f"/sessions/{stopped.session_id}/interrupt", {})
+        await stopped.to_end()
+        await gate.left()
+    assert stopped.reason == "user_abort"
+    for session_id in (failed.session_id, stopped.session_id):
+        async with client.follow(session_id) as log:
+            assert (await log.event("title_changed")).data["title"]
 
 
 @requirement("http.chat-parked")
