@@ -7,10 +7,12 @@ so that its failure does not get healthy processes killed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
+from typing import Any
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -23,6 +25,8 @@ from agentsite.host.errors import error_body
 from agentsite.host.site import Site, site
 from agentsite.jobs.leading import is_leaderless
 from agentsite.jobs.queue import are_tasks_left, find_problem
+from agentsite.manifest.problems import ManifestError
+from agentsite.manifest.reload import Agents
 from agentsite.rows.tenancy import act_for_all
 from agentsite.rows.units import unit
 from automations_app.overview import OVERVIEW
@@ -58,31 +62,30 @@ async def ready(request: HttpRequest) -> HttpResponseBase:
     """Readiness: every part by name, 503 while one of them cannot serve."""
     here = site()
     act_for_all("readiness is no scope's")
-    problems = {name: await _find_problem(name, check, here) for name, check in CHECKS.items()}
-    failing = [name for name, problem in problems.items() if problem]
-    parts = {
-        name: {"ok": False, "problem": problem} if problem else {"ok": True}
-        for name, problem in problems.items()
-    }
+    parts = {name: await _judge(name, check, here) for name, check in CHECKS.items()}
+    failing = [name for name, part in parts.items() if not part["ok"]]
     if not failing:
         return JsonResponse({"status": "ready", "checks": parts})
-    text = " ".join(f"{name}: {problems[name]}" for name in failing)
+    text = " ".join(f"{name}: {parts[name]['problem']}" for name in failing)
     answer = {"status": "unavailable", "failing": failing, "checks": parts}
     return JsonResponse({**answer, **error_body("not_ready", text)}, status=503)
 
 
-async def _find_problem(name: str, check: Check, here: Site) -> str | None:
+async def _judge(name: str, check: Check, here: Site) -> dict[str, Any]:
+    """What is told of a part: `ok`, with `warnings` where it has some, or its `problem`."""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await check(here)
-    except NotReady as problem:
-        return str(problem)
+            warnings = await check(here)
+    except NotReady as error:
+        problem = str(error)
     except TimeoutError:
-        return "No answer in time."
+        problem = "No answer in time."
     except Exception:
         logger.exception("the check of %s failed", name)
-        return "It does not answer."
-    return None
+        problem = "It does not answer."
+    else:
+        return {"ok": True, "warnings": warnings} if warnings else {"ok": True}
+    return {"ok": False, "problem": problem}
 
 
 async def _check_server(here: Site) -> None:
@@ -114,11 +117,23 @@ def _applied() -> None:
         raise NotReady(f"{len(missing)} migrations are not applied.")
 
 
-async def _check_manifest(here: Site) -> None:
+async def _check_manifest(here: Site) -> list[str]:
+    """Returns warnings: models whose calls will fail to authenticate, by agent and place."""
     broken = sorted(here.agents.sources.problems)
     if broken:
         names = ", ".join(broken)
         raise NotReady(f"The newest files of {names} have errors: see `manage.py validate`.")
+    return await asyncio.to_thread(_find_keyless, here.agents.sources)  # it may read files
+
+
+def _find_keyless(agents: Agents) -> list[str]:
+    found = []
+    for name, source in agents.sources.items():
+        with contextlib.suppress(ManifestError):  # one that was never right serves nobody
+            for warning in source.current().warnings:
+                if warning.code == "ENV_NOT_SET" and warning.path.startswith("models."):
+                    found.append(f"{name}: {warning.path} has no key")
+    return found
 
 
 async def _check_listener(here: Site) -> None:
@@ -158,7 +173,7 @@ async def _check_broker(here: Site) -> None:
         )
 
 
-Check = Callable[[Site], Awaitable[None]]
+Check = Callable[[Site], Awaitable[list[str] | None]]
 CHECKS: dict[str, Check] = {
     "server": _check_server,
     "database": _check_database,

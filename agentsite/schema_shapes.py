@@ -192,7 +192,11 @@ SHAPES: dict[str, Shape] = {
             "status": {"enum": ["ready", "unavailable"]},
             "checks": {
                 "type": "object",
-                "additionalProperties": shape({"ok": BOOLEAN, "problem": STRING}, "problem"),
+                "additionalProperties": shape(
+                    {"ok": BOOLEAN, "problem": STRING, "warnings": many(STRING)},
+                    "problem",
+                    "warnings",
+                ),
             },
             "failing": many(STRING),
             "error": OBJECT,

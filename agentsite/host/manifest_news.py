@@ -1,7 +1,8 @@
 """The bus is told when another version of an agent serves, or an edit of it has errors.
 
-Law: a version is told once, whichever process sees it first. In development files are looked at
-every other second; in production, where they do not change, once at the start.
+Law: a version is told once, whichever process sees it first; what is wrong with an edit, each
+process says in its own log as well. In development files are looked at every other second; in
+production, where they do not change, once at the start.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class ManifestNews:
                     bundle = self._agents.current(name).bundle
                     for tell in self.listeners:
                         tell(name, bundle)
+                else:
+                    logger.error("The files of %s have errors: %s", name, news.problem)
                 self._told[name] = news
 
     def _describe(self, name: str) -> News | None:

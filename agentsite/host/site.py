@@ -42,6 +42,8 @@ from agentsite.rows.units import close_units, unit
 from agentsite.telemetry.export import begin_export
 from stores_app.sharing import follow_shared
 
+logger = logging.getLogger(__name__)
+
 HANDOVER_SECONDS = 0.5
 STREAMS_SECONDS = 0.3
 """Of it, until streams end though runs are still being handed over."""
@@ -111,6 +113,8 @@ class Site:
         for name in self.agents.sources.sources:
             with contextlib.suppress(ManifestError):  # it is told of where it is asked for
                 agent = await unit(self.agents.current, name)
+                if agent.bundle.notice is not None:
+                    logger.warning("%s: %s", name, agent.bundle.notice)
                 await self.warm_up(agent)
                 if not settings.PRODUCTION:
                     await unit(import_scopes, agent.id, agent.bundle.root)

@@ -20,6 +20,7 @@ LEADS = (
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = %s"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+OPENAI = {"provider": "openai"}
 PARTS = {"server", "database", "migrations", "manifest", "listener", "scheduler", "broker"}
 
 
@@ -87,6 +88,9 @@ def test_a_sound_server_is_ready_and_names_a_broken_edit_and_a_lost_database(
         return lone.ask("GET", "/ready").json.get("failing") == [part]
 
     assert within(10, lambda: fails("manifest"))
+    assert within(10, lambda: "The files of trials have errors:" in lone.server.log)
+    assert "hunter2" not in lone.server.log
+    assert "desk: No model key is set" in lone.server.log
     answer = lone.ask("GET", "/ready")
     assert (answer.status, answer.code) == (503, "not_ready")
     assert "trials" in answer.json["checks"]["manifest"]["problem"]
@@ -111,6 +115,26 @@ def test_a_sound_server_is_ready_and_names_a_broken_edit_and_a_lost_database(
             asking.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
     sound_again = within(60, lambda: lone.ask("GET", "/ready").status == 200)
     assert sound_again, json.dumps(failing(lone))
+
+
+def test_a_declared_provider_without_its_key_is_a_warning(database: str, tmp_path: Path) -> None:
+    models = {
+        "main": {"provider": "anthropic", "model": "m", "fallback": {**OPENAI, "model": "n"}},
+        "simple": {**OPENAI, "model": "n", "baseUrl": "http://127.0.0.1:1/v1"},
+    }
+    agent = {"name": "keyless", "version": "1.0.0", "models": models}
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent" / "amodal.json").write_text(json.dumps(agent))
+    running = Server(
+        database, tmp_path / "data", AGENT_DIR=str(tmp_path / "agent"), ANTHROPIC_API_KEY="key-a"
+    )
+    try:
+        answer = Client(running.wait_ready(), "").ask("GET", "/ready")
+    finally:
+        running.close()
+    assert (answer.status, answer.json["status"]) == (200, "ready")
+    warnings = ["keyless: models.main.fallback has no key"]
+    assert answer.json["checks"]["manifest"] == {"ok": True, "warnings": warnings}
 
 
 def failing(client: Client) -> list[str]:
