@@ -6,8 +6,10 @@ holds; with neither the `scripted` provider answers, in production nobody does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
@@ -21,6 +23,8 @@ NOTICE = (
     "GOOGLE_API_KEY and start again to talk to a model."
 )
 MODEL_VARIABLE = "AGENT_MODEL"
+_NEVER_REASONS = re.compile(r"(?:chatgpt-|gpt-(?:3|4)|gpt-5[^/]*-chat)")
+"""Names of OpenAI's; of others nobody here knows whether they reason."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,20 @@ def settle(
         reader.resolver.keep_secret(secret.get_secret_value() if secret else None)
     model = with_base_url(reader, model.model_copy(update={"credentials": settled}), env)
     check_credentials(reader, model, path)
+    if model.thinking and never_reasons(model):
+        message = f"has no effect: {model.model} does not reason; remove it or name another model"
+        reader.report("amodal.json", message, *path, "thinking")
     if model.fallback is None:
         return model
     fallback = settle(reader, model.fallback, env, (*path, "fallback"))
     return model.model_copy(update={"fallback": fallback})
+
+
+def never_reasons(model: ModelConfig) -> bool:
+    """Tell whether it is a model of OpenAI's own that is known not to reason."""
+    host = urlsplit(model.base_url or "https://api.openai.com").hostname or ""
+    own = host == "openai.com" or host.endswith(".openai.com")
+    return model.provider == "openai" and own and _NEVER_REASONS.match(model.model) is not None
 
 
 def check_credentials(reader: Reader, model: ModelConfig, path: tuple[str, ...]) -> None:

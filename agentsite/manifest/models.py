@@ -80,6 +80,10 @@ class ModelConfig(CamelModel):
             raise ValueError(f"`api` has an effect with openai only, not with {self.provider}")
         if self.region is not None and self.provider not in ("anthropic", "google"):
             raise ValueError(f"`region` has no effect with {self.provider}")
+        if self.provider == "anthropic" and self.thinking and self.temperature is not None:
+            raise ValueError(
+                "`temperature` has no effect with anthropic while `thinking` is on: remove one"
+            )
         if self.provider == "scripted":
             useless = ("base_url", "thinking", "temperature", "max_tokens")
             given = [name for name in useless if getattr(self, name) is not None]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator, model_validator
+from pydantic.alias_generators import to_camel
 
 from agentsite.manifest.base import CamelModel, Count, Flag, Positive, Some, Text
 from agentsite.manifest.models import ModelConfig
@@ -23,6 +24,8 @@ BELONGS = {
     "ref": ("store",),
 }
 EMBEDDERS = ("openai", "google")
+NOT_FOR_VECTORS = ("fallback", "temperature", "thinking", "max_tokens", "context_window", "api")
+"""Keys of a model that say how it talks."""
 NEEDED = {"enum": "values", "array": "item", "object": "fields", "ref": "store"}
 
 
@@ -229,6 +232,10 @@ def check_embedding(
     if embedding is not None and embedding.provider not in EMBEDDERS:
         message = f"embeds nothing; use {' or '.join(EMBEDDERS)}"
         reader.report("amodal.json", message, "models", "embedding", "provider")
+    for name in NOT_FOR_VECTORS:
+        if embedding is not None and getattr(embedding, name) is not None:
+            message = "has no effect on a model that makes vectors: remove it"
+            reader.report("amodal.json", message, "models", "embedding", to_camel(name))
     for store in stores:
         if store.embed and embedding is None:
             message = "needs a model: add models.embedding to amodal.json"

@@ -196,6 +196,20 @@ def test_vectors_need_a_model_that_makes_them(tmp_path: Path) -> None:
     root = write_agent(tmp_path / "other", {"stores/notes.json": notes}, models=other)
     found = find_messages(root, {"ANTHROPIC_API_KEY": "key-a"})
     assert [message for message in found if "embeds nothing; use openai or google" in message]
+    talking: dict[str, Any] = {
+        "fallback": {"provider": "google", "model": "g"},
+        "temperature": 0.5,
+        "thinking": 1024,
+        "maxTokens": 10,
+        "contextWindow": 1000,
+        "api": "chat",
+    }
+    useless = {"embedding": {"provider": "openai", "model": "m", "timeout": 5, **talking}}
+    root = write_agent(tmp_path / "useless", {"stores/notes.json": notes}, models=useless)
+    reason = "has no effect on a model that makes vectors: remove it"
+    assert set(find_messages(root, KEY)) == {
+        f"amodal.json models.embedding.{name}: {reason}" for name in talking
+    }
 
 
 def test_automations_in_both_forms(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from agentsite.manifest.loader import load
 from agentsite.manifest.problems import ManifestError
+from agentsite.providers.openai_address import reasons
 from tests.manifest.agents import find_problems, write_agent
 
 
@@ -90,6 +91,31 @@ def test_base_url_of_the_environment_serves_models_that_name_none(tmp_path: Path
     write_agent(root, models={"main": main})
     problems = find_problems(root, {**env, "ANTHROPIC_BASE_URL": "nonsense"})
     assert [p.file for p in problems] == ["environment variable ANTHROPIC_BASE_URL"]
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4.1-mini", "gpt-3.5-turbo", "gpt-5-chat-latest"])
+def test_thinking_of_a_model_that_does_not_reason_is_refused(tmp_path: Path, model: str) -> None:
+    env = {"OPENAI_API_KEY": "key-o"}
+    main = {"provider": "openai", "model": "gpt-5", "thinking": 2000}
+    root = write_agent(tmp_path, models={"main": {**main, "fallback": {**main, "model": model}}})
+    (problem,) = find_problems(root, env)
+    assert problem.path == "models.main.fallback.thinking"
+    assert "remove it or name another model" in problem.message
+    assert not reasons(model)
+    # Another server may know another model by that name, and of other names nobody knows.
+    local = {**main, "model": model, "baseUrl": "http://127.0.0.1:1/v1"}
+    for passes in (local, {**main, "model": "qwen3"}, {**main, "model": model, "thinking": 0}):
+        load(write_agent(root, models={"main": passes}), env)
+
+
+def test_temperature_beside_thinking_is_refused_where_it_is_dropped(tmp_path: Path) -> None:
+    env = {"ANTHROPIC_API_KEY": "key-a", "GOOGLE_API_KEY": "key-g"}
+    main = {"provider": "anthropic", "model": "a", "temperature": 0.5, "thinking": 2000}
+    root = write_agent(tmp_path, models={"main": main})
+    (problem,) = find_problems(root, env)
+    assert "`temperature` has no effect with anthropic while `thinking` is on" in problem.message
+    for passes in ({**main, "thinking": 0}, {**main, "provider": "google", "model": "g"}):
+        load(write_agent(root, models={"main": passes}), env)
 
 
 def test_region_needs_the_cloud_it_belongs_to(tmp_path: Path) -> None:
