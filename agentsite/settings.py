@@ -38,7 +38,7 @@ from agentsite.constants import (
 from agentsite.database_url import parse_database_url
 from agentsite.embedded.layout import socket_directory
 from agentsite.exposure import find_bad_keys, find_exposures
-from agentsite.manifest.database import find_database
+from agentsite.manifest.database import find_site_database
 from agentsite.sandbox.base import MODES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -222,8 +222,8 @@ SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
 DB_POOL_SIZE = _number("DB_POOL_SIZE", 8, least=1)
 DATABASE_TENANT_ROLE = _text("DATABASE_TENANT_ROLE") or "agentsite_tenant"
 """The role as which requests and runs work; migrations make it if it is missing."""
-_named = find_database(AGENT_DIR, os.environ, production=PRODUCTION)
-"""What the agent's `stores` block says; the environment's DATABASE_URL wins over it."""
+_named = find_site_database(AGENT_DIR, AGENTS_DIR, os.environ, PRODUCTION, _problems)
+"""What the agents' `stores` blocks say; the environment's DATABASE_URL wins over them."""
 DATABASE_URL = _text("DATABASE_URL") or _named.address or ""
 EMBEDDED_BASE = _named.data_dir or DATA_DIR / "postgres"
 EMBEDDED = not DATABASE_URL

@@ -1,6 +1,7 @@
 """Where the database is, as amodal.json says it: asked before anything else is loaded.
 
-Law: never raises over a broken manifest; `load` reports that, with everything else.
+Law: never raises over a broken manifest; `load` reports that, with everything else. A server
+has one database: agents that share it may not name several.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentsite.manifest.env import Resolver
-from agentsite.manifest.loader import read_config, read_environment
+from agentsite.manifest.loader import MANIFEST, find_folders, read_config, read_environment
 from agentsite.manifest.reader import Reader
 
 
@@ -20,6 +21,35 @@ class Database:
 
     address: str | None = field(repr=False)
     data_dir: Path | None
+    embedded: bool = False
+    """`backend` asks for the embedded server."""
+
+
+def find_site_database(
+    agent_dir: Path,
+    agents_dir: Path | None,
+    env: Mapping[str, str],
+    production: bool,
+    problems: list[str],
+) -> Database:
+    """Return where the agents of this server keep their data; one that says nothing goes along.
+
+    Agents that name different places become a problem. `DATABASE_URL` in `env` ends all dispute.
+    """
+    if env.get("DATABASE_URL"):
+        return Database(env["DATABASE_URL"], None)
+    folders = [agent_dir] if agents_dir is None else find_folders(agents_dir)
+    named = {folder.name: find_database(folder, env, production=production) for folder in folders}
+    named = {name: each for name, each in named.items() if each != Database(None, None)}
+    addresses = {each.address for each in named.values()}
+    places = {each.data_dir for each in named.values() if each.data_dir is not None}
+    if len(addresses) > 1 or len(places) > 1:
+        problems.append(
+            f"The agents {', '.join(named)} name different databases (`stores` in {MANIFEST}, or"
+            " DATABASE_URL in .env), and a server has one: set DATABASE_URL, or let them agree."
+        )
+        return Database(None, None)
+    return Database(next(iter(addresses), None), next(iter(places), None))
 
 
 def find_database(root: Path, env: Mapping[str, str], *, production: bool = False) -> Database:
@@ -39,4 +69,4 @@ def find_database(root: Path, env: Mapping[str, str], *, production: bool = Fals
     if not address and not reader.resolver.problems:
         address = stores.address
     folder = root / stores.data_dir if stores.data_dir and not address else None
-    return Database(address, folder)
+    return Database(address, folder, stores.backend == "pglite" and not address)

@@ -147,6 +147,11 @@ def check_mcp(
             reader.report(file, f'"{each.name}" stands in mcp.servers of {MANIFEST} too')
 
 
+def find_folders(agents_dir: Path) -> list[Path]:
+    """Return the agents in a folder of agents, by name; the folder itself when it is an agent."""
+    return sorted(path.parent for path in agents_dir.glob(f"*/{MANIFEST}")) or [agents_dir]
+
+
 def read_environment(
     reader: Reader, env: Mapping[str, str], *, production: bool
 ) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from agentsite.manifest.bundle import Bundle
-from agentsite.manifest.loader import MANIFEST, load
+from agentsite.manifest.loader import MANIFEST, find_folders, load
 from agentsite.manifest.packages import FOLDERS, REFUSED_FOLDERS
 from agentsite.manifest.problems import ManifestError
 from agentsite.manifest.reader import IGNORED
@@ -109,8 +109,8 @@ class Agents:
         name in its manifest. Raises `ManifestError` when nothing can be served.
         """
         if agents_dir is not None:
-            folders = sorted(p.parent for p in agents_dir.glob(f"*/{MANIFEST}"))
-            if folders:
+            folders = find_folders(agents_dir)
+            if folders != [agents_dir]:
                 return cls({p.name: BundleSource(p, env_reader, production) for p in folders})
             agent_dir = agents_dir
         if agent_dir is None:
