@@ -107,6 +107,7 @@ AGENT_AUTH = tuple(dict.fromkeys(_names("AGENT_AUTH"))) or (("key",) if PRODUCTI
 """Modes, any of `none`, `key`, `jwt`; several may be on at once."""
 AUTH_CACHE_SECONDS = _number("AUTH_CACHE_SECONDS", 5)
 """How long a process believes what it has read of a key or a scope."""
+AGENTSITE_KEY = _text("AGENTSITE_KEY")  # what `manage.py chat` shows a server
 AGENT_JWT_SECRET = _text("AGENT_JWT_SECRET")
 AGENT_JWT_JWKS_URL = _text("AGENT_JWT_JWKS_URL")
 AGENT_JWT_ISSUER = _text("AGENT_JWT_ISSUER")

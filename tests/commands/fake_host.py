@@ -32,6 +32,8 @@ class FakeHost:
     requests: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     refusals: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     url: str = ""
+    credentials: set[str | None] = field(default_factory=set)
+    """The `Authorization` headers that requests had."""
 
     def asked(self, path: str) -> list[dict[str, Any]]:
         """Return the bodies, or queries, of the requests to a path."""
@@ -80,6 +82,7 @@ class Handler(BaseHTTPRequestHandler):
     def respond(self, method: str, path: str, body: dict[str, Any]) -> None:
         host = self.server.host
         host.requests.append((method, path, body))
+        host.credentials.add(self.headers["Authorization"])
         if path in host.refusals:
             self.send_json(*host.refusals[path])
         elif path == "/chat/stream" or path.endswith("/events"):

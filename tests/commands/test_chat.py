@@ -279,6 +279,24 @@ def test_command_sends_one_message(host: FakeHost, capsys: pytest.CaptureFixture
     assert "Hello." in capsys.readouterr().out
 
 
+def test_command_shows_its_key_with_every_request(
+    host: FakeHost, settings: Any, type_lines: Callable[[str], None]
+) -> None:
+    settings.AGENTSITE_KEY = "ak_of_the_environment"
+    asking = [init(), (2, "confirmation_required", ASKED), text(3, "Done."), done(4)]
+    options: list[tuple[dict[str, str], str]] = [
+        ({"key": "ak_mine"}, "ak_mine"),
+        ({}, "ak_of_the_environment"),
+    ]
+    for given, shown in options:
+        host.credentials.clear()
+        host.streams = [Played(asking)]
+        type_lines("refund it\ny\n")
+        call_command("chat", url=host.url, **given)
+        assert host.credentials == {f"Bearer {shown}"}
+    assert len(host.asked("/ask-user-response")) == 2
+
+
 def test_command_reads_messages_until_the_input_ends(
     host: FakeHost,
     capsys: pytest.CaptureFixture[str],

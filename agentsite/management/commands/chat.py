@@ -33,10 +33,16 @@ class Command(BaseCommand):
         parser.add_argument("--session", help="go on with this session")
         parser.add_argument("--scope", default="", help="scope_id, the tenant to speak for")
         parser.add_argument("--agent", default="", help="agentId, where the server has several")
+        parser.add_argument(
+            "--key", default=settings.AGENTSITE_KEY,
+            help="key of a server that asks for one; AGENTSITE_KEY keeps it off the command line",
+        )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the chat; exit status 1 when a single message fails."""
-        client = ChatClient(options["url"], scope=options["scope"], agent=options["agent"])
+        client = ChatClient(
+            options["url"], scope=options["scope"], agent=options["agent"], key=options["key"]
+        )
         console = Console(highlight=False)
         conversation = Conversation(
             client, Screen(console), console.input, session=options["session"]

@@ -44,15 +44,16 @@ class Frame:
 
 
 class ChatClient:
-    """Talks to one server about one scope."""
+    """Talks to one server about one scope, with a key where the server asks for one."""
 
-    def __init__(self, url: str, *, scope: str = "", agent: str = "") -> None:
+    def __init__(self, url: str, *, scope: str = "", agent: str = "", key: str = "") -> None:
         self.url = url.rstrip("/")
         self._scope = scope
         self._agent = agent
         host = httpx2.URL(self.url).host
         self._http = httpx2.Client(
             base_url=self.url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
             trust_env=not is_loopback(host),  # a proxy has no way to this machine's own loopback
         )
