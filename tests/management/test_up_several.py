@@ -115,8 +115,8 @@ def test_rolling_restart_renews_everybody_and_loses_no_request(up: Start) -> Non
 
 def test_too_many_processes_are_refused(up: Start) -> None:
     refused = up("--web", "40")
-    assert "at most 7," in refused.wait_for("server of your own.")
+    assert "at most 29," in refused.wait_for("server of your own.")
     assert refused.process.wait(20) == 1
     alone = up("--web", "40", "--no-worker")
-    assert "at most 9," in alone.wait_for("server of your own.")
+    assert "at most 32," in alone.wait_for("server of your own.")
     assert alone.process.wait(20) == 1

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentsite.embedded import EmbeddedError, attach
+from agentsite.embedded.cluster import SETTINGS
 from agentsite.jobs.queue import in_database
 from agentsite.jobs.transport import MOST_CONNECTIONS as QUEUE_CONNECTIONS
 from agentsite.management.children import command_child
@@ -27,8 +28,10 @@ from agentsite.management.supervisor import Supervisor
 from agentsite.rows.units import close_pools
 from agentsite.telemetry.metrics import shared_folder
 
-MOST_CONNECTIONS = 97
-"""Of the embedded database's hundred, for the processes here and the successor of one of them."""
+KEPT_CONNECTIONS = 3
+"""PostgreSQL keeps so many back for superusers who look after it (by default)."""
+MOST_CONNECTIONS = int(SETTINGS["max_connections"]) - KEPT_CONNECTIONS
+"""Of the embedded database's, for the processes here and the successor of one of them."""
 BEAT_CONNECTIONS = 2
 """One for rows, one that holds the lock of the leader."""
 
