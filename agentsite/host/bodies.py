@@ -188,8 +188,9 @@ def _unify(payload: dict[str, Any]) -> dict[str, Any]:
     return unified
 
 
-def _rank(key: str) -> tuple[bool, str]:
-    return "_" in key, key
+def _rank(key: str) -> tuple[bool, bool, str]:
+    # What is no alias goes first where neither has an underscore: `agentId` before `agent`.
+    return "_" in key, key in ALIASES, key
 
 
 def to_refusal(error: ValidationError) -> Refusal:

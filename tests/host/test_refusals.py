@@ -87,7 +87,7 @@ async def test_methods_and_media_types_are_checked(client: Client) -> None:
         assert (reply.status, reply.code) == (415, "unsupported_media_type")
     kind = "application/json; charset=utf-8"
     assert (await client.post("/chat", client.body("x"), content_type=kind)).status == 200
-    reply = await client.post("/chat", client.body("x", agent="nobody"))
+    reply = await client.post("/chat", client.body("x", agentId="nobody"))
     assert (reply.status, reply.code) == (404, "agent_not_found")
 
 
@@ -107,6 +107,8 @@ async def test_spellings_nulls_and_aliases_are_read(client: Client) -> None:
     assert reply.status == 404  # the camelCase one of two scopes wins
     reply = await client.post("/chat", {**body, "scope_id": "spelled", "userId": "other", **both})
     assert reply.status == 200  # an alias for a person does not beat the scope
+    reply = await client.post("/chat", {**body, "scope_id": "spelled", "agent": "nobody"})
+    assert reply.status == 200  # `agentId` stands beside it
 
 
 @requirement("http.not-found")
