@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from agentsite.management.commands import startagent
 from agentsite.manifest.loader import load
 
 
@@ -23,6 +25,20 @@ def test_new_agent_validates_and_talks(tmp_path: Path, capsys: pytest.CaptureFix
     assert (target / ".env.example").is_file()
     assert not list(target.rglob("__pycache__"))
     assert '"x-models"' in (target / "amodal.json").read_text()
+
+
+def test_keys_and_credentials_of_the_template_stay_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = shutil.copytree(startagent.TEMPLATE, tmp_path / "template")
+    (template / ".env").write_text("OPENAI_API_KEY=sk-mine")
+    (template / ".amodal").mkdir(exist_ok=True)
+    (template / ".amodal" / "scopes.json").write_text('{"acme": {"TOKEN": "mine"}}')
+    monkeypatch.setattr(startagent, "TEMPLATE", template)
+    call_command("startagent", "desk", to=tmp_path / "desk")
+    made = {path.name for path in (tmp_path / "desk").iterdir()}
+    assert not made & {".env", ".amodal"}
+    assert {".env.example", ".gitignore", "amodal.json"} <= made
 
 
 @pytest.mark.parametrize("name", ["Billing", "bill ing", "../up", "", "a_b", "a-"])

@@ -14,6 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from agentsite.manifest.loader import MANIFEST
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "default_agent"
+OWN = ("__pycache__", "*.pyc", ".env", ".amodal")
+"""What is not the template's: keys and credentials that somebody gave the agent here."""
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -47,9 +49,7 @@ class Command(BaseCommand):
 
 def create_agent(target: Path, name: str) -> None:
     """Copy the template to `target` and give it its name."""
-    shutil.copytree(
-        TEMPLATE, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), dirs_exist_ok=True
-    )
+    shutil.copytree(TEMPLATE, target, ignore=shutil.ignore_patterns(*OWN), dirs_exist_ok=True)
     path = target / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
     manifest |= {"name": name, "version": "0.1.0"}
