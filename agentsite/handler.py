@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import set_script_prefix
-
-if TYPE_CHECKING:
-    from agentsite.statics import Receive, Scope, Send
 
 HEEDLESS = "/webhooks"
 """What a sender does here while it waits changes nothing: nobody listens for its leaving."""
@@ -38,14 +35,14 @@ THREADLESS = (
 class Handler(ASGIHandler):
     """Serves HTTP; see the module."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
         if scope["type"] == "http" and scope["path"].startswith(THREADLESS):
             await self._serve(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             body: Any = await self.read_body(receive)
         except RequestAborted:
@@ -59,7 +56,7 @@ class Handler(ASGIHandler):
             else:
                 await _answer_until_left(answering, receive)
 
-    async def _answer(self, request: Any, refusal: Any, send: Send) -> None:
+    async def _answer(self, request: Any, refusal: Any, send: Any) -> None:
         response = refusal if request is None else await self.run_get_response(request)
         try:
             await self.send_response(response, send)
@@ -67,7 +64,7 @@ class Handler(ASGIHandler):
             response.close()
 
 
-async def _answer_until_left(answer: Coroutine[Any, Any, None], receive: Receive) -> None:
+async def _answer_until_left(answer: Coroutine[Any, Any, None], receive: Any) -> None:
     """Answer; whoever leaves meanwhile cancels it."""
     answering, leaving = asyncio.create_task(answer), asyncio.create_task(_read_on(receive))
     try:
@@ -80,7 +77,7 @@ async def _answer_until_left(answer: Coroutine[Any, Any, None], receive: Receive
         answering.result()
 
 
-async def _read_on(receive: Receive) -> None:
+async def _read_on(receive: Any) -> None:
     """Until the client has left: nothing else can follow a whole body."""
     while (await receive())["type"] != "http.disconnect":
         pass

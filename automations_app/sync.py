@@ -65,7 +65,7 @@ def sync_agent(
                 done.append(_lose_file(row))
         # Last: the log is locked from the first entry on, and others hold rows when they write one.
         for deed in filter(None, done):
-            details = {"agent": agent, "automation": deed.name}
+            details: dict[str, Any] = {"agent": agent, "automation": deed.name}
             details |= {"before": deed.before, "after": deed.after}
             audit.record(ACTOR, deed.verb, str(deed.key), details)
 

@@ -177,7 +177,8 @@ def _enter_idle(new: NewRun, moment: dt.datetime) -> tuple[int, ...] | None:
             " reasoning",
             [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id, new.session_id],
         )
-        return cursor.fetchone()
+        row: tuple[int, ...] | None = cursor.fetchone()
+    return row
 
 
 def bind_key(new: NewRun, run_id: str | None = None) -> None:

@@ -239,7 +239,7 @@ def _find_grace(here: Site, agent_id: str) -> float:
 def read_idempotency_key(request: HttpRequest) -> IdempotencyKey | None:
     """The header with a hash of the body. Raises `Refusal` for one that is too long."""
     key = read_bare_key(request)
-    return key and IdempotencyKey(key, hashlib.sha256(request.body).hexdigest())
+    return IdempotencyKey(key, hashlib.sha256(request.body).hexdigest()) if key else None
 
 
 def read_bare_key(request: HttpRequest) -> str | None:
