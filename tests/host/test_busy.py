@@ -225,8 +225,16 @@ async def test_a_message_may_join_the_run(
 ) -> None:
     async with working(client, gates) as (stream, gate):
         word = "rather-in-green"
+
+        async def heard() -> bool:
+            """The message waits, and the run has taken the word of it."""
+            waits = "SELECT 1 FROM sessions_app_run WHERE session_id = %s AND steering"
+            left = "SELECT 1 FROM sessions_app_signal WHERE run_id = %s"
+            return bool(lab.query(waits, stream.session_id)) and not lab.query(left, stream.run_id)
+
         body = elsewhere.stream(word, stream.session_id, onBusy="steer")
         async with body as joining:
+            await eventually(heard)
             gate.open("through")
             await joining.to_end()
         await stream.to_end()

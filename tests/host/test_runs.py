@@ -84,8 +84,8 @@ async def test_a_stop_in_the_middle_of_a_sentence_keeps_what_was_said(
     assert answer["text"] == stream.text != ""
     again = await elsewhere.post(f"/sessions/{stream.session_id}/interrupt", {})
     assert again.json == {"ok": True, "runId": None}
-    await client.talk("And now?", stream.session_id)
-    told = json.dumps(lab.fake.requests("And now?")[0].body)
+    await client.talk("And after the stop?", stream.session_id)
+    told = json.dumps(lab.fake.requests("And after the stop?")[0].body)
     assert answer["text"] in told
 
 
