@@ -96,7 +96,7 @@ async def test_the_dashboard_follows_what_happens(client: Client, page: Any) -> 
     await client.talk(plan({"text": "Two."}))
     await expect(failed).not_to_have_text(before, timeout=PATIENCE)
     await failed.click()
-    await page.wait_for_url("**/admin/sessions_app/run/?outcome=error", timeout=PATIENCE)
+    await page.wait_for_url("**/admin/sessions_app/run/?outcome=error&kind=own&*", timeout=PATIENCE)
 
 
 @requirement("admin.accessible")
