@@ -34,7 +34,8 @@ LISTS: dict[str, tuple[str, ...]] = {
         "outcome=error", "outcome=live", "outcome=trouble", "outcome=budget_exceeded",
         "agent=agent-2", "agent=agent-2&outcome=good", "automation=nightly-report", "cost=100",
         "cost=unknown", "said=item77 please&scope=tenant-0", TIMES, "q=please 2020-01-01",
-        "scope=nobody&outcome=trouble", "outcome=loop_detected",
+        "scope=nobody&outcome=trouble", "outcome=loop_detected", "outcome=ended&kind=own",
+        "kind=copy", "kind=replay", "kind=eval", f"outcome=error&kind=own&{TIMES}",
     ),
     SESSIONS: (
         "", "q=tenant-360", "q=case77", "q=word3", "status__exact=waiting", "status__exact=idle",
@@ -95,11 +96,23 @@ LISTS: dict[str, tuple[str, ...]] = {
     "/admin/operations/pinnedtool/": ("", "status__exact=waiting", "listed__exact=1", "q=now"),
     "/admin/operations/evalrun/": ("", "status__exact=done", "agent=agent-1"),
     "/admin/operations/evalresult/": ("", "status__exact=failed", "agent=agent-1", "q=weigh"),
-    "/admin/automations_app/automation/": ("", "trigger__exact=cron", "q=report-7"),
-    "/admin/automations_app/automationrun/": ("", "status__exact=failed", "q=arun_77"),
-    "/admin/automations_app/occurrence/": ("", "status__exact=missed"),
-    "/admin/automations_app/inbounddelivery/": ("", "answer=refused", "q=sender-77"),
-    "/admin/automations_app/delivery/": ("", "status__exact=dead", "q=del_77"),
+    "/admin/automations_app/automation/": (
+        "", "trigger__exact=cron", "paused__exact=1", "origin__exact=file", "q=report-7",
+    ),
+    "/admin/automations_app/automationrun/": (
+        "", "status__exact=failed", "status__exact=open", "cause__exact=manual",
+        "cause__exact=cron", "q=arun_77", TIMES,
+    ),
+    "/admin/automations_app/occurrence/": (
+        "", "status__exact=missed", "status__exact=run", "due_at_from_0=2020-01-01",
+    ),
+    "/admin/automations_app/inbounddelivery/": (
+        "", "answer=refused", "q=sender-77", "received_at_from_0=2020-01-01",
+    ),
+    "/admin/automations_app/delivery/": (
+        "", "status__exact=dead", "status__exact=delivered", "kind__exact=alert", "target=slack",
+        "q=del_77", TIMES,
+    ),
     "/admin/django_celery_beat/periodictask/": ("",),
     "/admin/": ("",),
     "/admin/agents/": ("",),
