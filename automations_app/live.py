@@ -92,7 +92,7 @@ def _look() -> Left:
 
 def _read_overview() -> None:
     try:
-        OVERVIEW.read()
+        OVERVIEW.read(site().agents.sources.sources)
     except (InterfaceError, OperationalError):
         raise
     except Exception:  # what cannot be told of keeps nothing from running

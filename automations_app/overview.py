@@ -5,9 +5,9 @@ Law: liveness asks nothing of the database, so this is read beside requests, a m
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
-from agentsite.host.site import site
 from automations_app.due import NOT_SERVED
 from automations_app.models import Automation
 from automations_app.rest import STATUS, find_last, next_run, tell
@@ -23,22 +23,22 @@ class Overview:
         Where its agent is not served here, `problem` says so, and nothing comes next.
         """
 
-    def read(self) -> None:
-        """Read anew. Synchronous, where all scopes are acted for."""
+    def read(self, served: Container[str]) -> None:
+        """Read anew, where all scopes are acted for; `served` are the agents of this process."""
         rows = list(Automation.objects.order_by("agent", "name").defer("prompt", "file_values"))
         last = find_last([row.pk for row in rows])
-        self.told = [self._describe(row, last.get(row.pk)) for row in rows]
+        self.told = [_describe(row, last.get(row.pk), served=row.agent in served) for row in rows]
 
-    def _describe(self, row: Automation, last: Any) -> dict[str, Any]:
-        served = row.agent in site().agents.sources.sources
-        told: dict[str, Any] = {
-            "name": row.name,
-            "agent": row.agent,
-            "lastRun": last and tell(last.started_at or last.created_at),
-            "lastRunStatus": last and STATUS.get(last.status, last.status),
-            "nextRun": tell(next_run(row)) if served else None,
-        }
-        return told if served else {**told, "problem": NOT_SERVED}
+
+def _describe(row: Automation, last: Any, *, served: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": row.name,
+        "agent": row.agent,
+        "lastRun": last and tell(last.started_at or last.created_at),
+        "lastRunStatus": last and STATUS.get(last.status, last.status),
+        "nextRun": tell(next_run(row)) if served else None,
+    }
+    return told if served else {**told, "problem": NOT_SERVED}
 
 
 OVERVIEW = Overview()

@@ -171,11 +171,15 @@ def _enter_idle(new: NewRun, moment: dt.datetime) -> tuple[int, ...] | None:
             # Looked at first: to wait for the end of a run, which in turn needs the session's
             # row, would be a deadlock. The index decides between two that begin at once.
             # What waits in the queue was accepted before, and goes first.
+            # Two questions, because each has an index of its own.
             " AND NOT EXISTS (SELECT 1 FROM sessions_app_run WHERE session_id = %s"
-            "  AND status IN ('running', 'waiting', 'queued'))"
+            "  AND status IN ('running', 'waiting'))"
+            " AND NOT EXISTS (SELECT 1 FROM sessions_app_run WHERE session_id = %s"
+            "  AND status = 'queued')"
             " RETURNING reserved_seq, input, cache_read, cache_write, cache_write_1h, output,"
             " reasoning",
-            [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id, new.session_id],
+            [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id]
+            + [new.session_id] * 2,
         )
         row: tuple[int, ...] | None = cursor.fetchone()
     return row

@@ -137,6 +137,16 @@ def live_run(session_id: str, scope_id: str) -> RunPlace | None:
     return run and RunPlace(run.pk, run.first_seq, run.last_seq, False, run.agent)
 
 
+def find_work(session_id: str, scope_id: str) -> tuple[RunPlace | None, int]:
+    """The run that holds the session, if any, and a number before whatever is logged next."""
+    live = live_run(session_id, scope_id)
+    if live is not None:
+        return live, live.last_seq
+    rows = Session.objects.for_scope(scope_id).filter(pk=session_id)
+    reserved = rows.values_list("reserved_seq", flat=True).first()
+    return None, max(0, (reserved or 0) - BLOCK)
+
+
 def place_before_run(run_id: str, scope_id: str) -> PlaceBefore | None:
     """Where to look for a run; None when it is gone, because its message has joined another."""
     run = Run.objects.for_scope(scope_id).select_related("session").filter(pk=run_id).first()

@@ -24,7 +24,7 @@ from sessions_app.actions import NewRun, SessionNotFound
 from sessions_app.interactions import Answer
 from sessions_app.models import Interaction, Message, Run
 
-UNASKED = ("replay", "queued", "make_title")
+UNASKED = ("replay", "queued")
 """Of a run's request: what a repetition does not take over."""
 
 

@@ -77,9 +77,8 @@ async def enter_busy(here: Site, body: ChatBody, wanted: Wanted, grace: float) -
     """Pass a message on to a busy session. Raises `Refusal`, or `KeyReused` for a repeated one."""
     new = wanted.new
     # In this order: what is asked after `live` was looked up stands behind its last event.
-    live = await unit(lookups.live_run, new.session_id, new.scope_id)
+    live, after = await unit(lookups.find_work, new.session_id, new.scope_id)
     pending = await unit(interactions.find_open, new.session_id, new.scope_id)
-    after = live.last_seq if live is not None else 0
     if pending:
         return await _answer(here, body, wanted, pending, after, grace)
     if wanted.on_busy == "reject":

@@ -107,7 +107,7 @@ def _check_agents(caller: Caller, named: str | None) -> None:
 
 
 async def identify(request: HttpRequest) -> Identity:
-    """The caller of a request, looked up once per request. Raises `Refusal` 401, 429, 503."""
+    """The caller of a request, looked up once per request. Raises `Refusal` 401, 403, 429, 503."""
     known: Identity | None = getattr(request, KEPT, None)
     if known is None:
         with acting_for_all("who calls is not known yet"):

@@ -15,8 +15,4 @@ class Migration(migrations.Migration):
             name='outcome_unknown',
             field=models.BooleanField(db_default=False),
         ),
-        migrations.AddIndex(
-            model_name='toolcall',
-            index=models.Index(models.F('run'), condition=models.Q(('outcome_unknown', True)), name='call_unknown'),
-        ),
     ]

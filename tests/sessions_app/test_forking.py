@@ -43,6 +43,15 @@ def test_a_replay_is_not_sent_again_with_real_tools() -> None:
     assert not Run.objects.filter(status="queued").exists()
 
 
+@requirement("admin.actions")
+def test_a_message_that_is_sent_again_may_still_title_its_session() -> None:
+    run = make_run(make_session())
+    Run.objects.filter(pk=run.pk).update(request={"make_title": True}, reason="error")
+    run.refresh_from_db()
+    operating.retry(run)
+    assert Run.objects.get(status="queued").request["make_title"] is True
+
+
 @requirement("admin.replay")
 def test_a_fork_of_a_replay_is_a_conversation_as_any_other() -> None:
     run = make_replay()
