@@ -34,10 +34,16 @@ async def test_lists_and_pages_of_the_admin_follow_the_bus(client: Client, lab: 
     await asyncio.to_thread(make_staff, lab)
     first = await client.talk("Hello", scope_id="admin-live")
     async with browser_at(client, "/admin/sessions_app/session/") as page:
+        await page.evaluate(MARK)
         second = await client.talk("Hello again", scope_id="admin-live")
         quoted = second.session_id.replace("_", "_5F")
         listed = page.locator(f"#result_list a[href*='{quoted}']")
         await expect(listed.first).to_be_visible(timeout=10_000)
+        third = await client.talk("And again", scope_id="admin-live")
+        quoted = third.session_id.replace("_", "_5F")
+        listed = page.locator(f"#result_list a[href*='{quoted}']")
+        await expect(listed.first).to_be_visible(timeout=10_000)
+        assert await page.evaluate(IS_MARKED), "the page was loaded anew"
         quoted = first.session_id.replace("_", "_5F")
         address = f"{client.url}/admin/sessions_app/session/{quoted}/change/"
         async with page.expect_response(lambda answer: answer.url.endswith("/admin/events")):
@@ -46,6 +52,9 @@ async def test_lists_and_pages_of_the_admin_follow_the_bus(client: Client, lab: 
         await expect(page.locator("#ag-changed")).to_be_visible(timeout=10_000)
 
 
+MARK = "() => { window.kept = 1; }"
+IS_MARKED = "() => window.kept === 1"
+"""What a page that is loaded anew forgets."""
 HIDDEN = """hidden => {
     Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
     document.dispatchEvent(new Event("visibilitychange"));
@@ -58,14 +67,29 @@ async def test_a_tab_that_was_hidden_catches_up_and_lists_hear_of_all_kinds(
     client: Client, lab: Lab
 ) -> None:
     await asyncio.to_thread(make_staff, lab)
+    known, missed, heard = (f"Nobody knows {uuid.uuid4().hex[:8]}" for _ in range(3))
+    lab.change(ALERT, known, known)  # an empty list is loaded anew
     async with browser_at(client, "/admin/operations/alert/") as page:
-        missed, heard = (f"Nobody knows {uuid.uuid4().hex[:8]}" for _ in range(2))
+        await page.evaluate(MARK)
         await page.evaluate(HIDDEN, True)
         lab.change(ALERT, missed, missed)
         await page.evaluate(HIDDEN, False)
         await expect(page.locator("#result_list")).to_contain_text(missed, timeout=10_000)
         lab.change(ALERT, heard, heard)
         await expect(page.locator("#result_list")).to_contain_text(heard, timeout=10_000)
+        assert await page.evaluate(IS_MARKED), "the page was loaded anew"
+
+
+@requirement("scope.bus")
+async def test_a_list_without_rows_is_loaded_anew_for_its_first(client: Client, lab: Lab) -> None:
+    await asyncio.to_thread(make_staff, lab)
+    first = f"Nobody knows {uuid.uuid4().hex[:8]}"
+    query = first.replace(" ", "+")
+    async with browser_at(client, f"/admin/operations/alert/?q={query}") as page:
+        await expect(page.locator("#changelist-form")).to_be_attached()
+        await expect(page.locator("#result_list")).to_have_count(0)
+        lab.change(ALERT, first, first)
+        await expect(page.locator("#result_list")).to_contain_text(first, timeout=10_000)
 
 
 ALERT = """

@@ -77,9 +77,12 @@ function redraw(page) {
 async function readListAgain() {
   timer = null;
   if (document.querySelector("#result_list input:checked")) return;
+  const old = document.getElementById("result_list");
   const page = await readAgain("result_list");
-  const [old, fresh] = [document, page].map((each) => each?.getElementById("result_list"));
-  if (page && !old !== !fresh) location.reload(); // its first row, or none any more
+  if (!page) return;
+  // A list that was read again has moved here out of `page`. What stands around it, and the old
+  // list where there is no new one, only loading changes: its first row, or none any more.
+  if (old ? old.isConnected : page.getElementById("result_list")) location.reload();
 }
 
 const readRunAgain = () => readAgain("ag-timeline", "ag-head", "run_form", "ag-compare");
