@@ -79,7 +79,7 @@ class ScopePays:
         self, ledger: Ledger, agent: Agent, scope_id: str, key_id: int | None = None
     ) -> None:
         # The name of a run that is none: no sum over runs has it.
-        payer = Payer(agent.id, scope_id, new_id("run"), key_id=key_id)
+        payer = Payer(agent.id, scope_id, new_id("run"), key_id=key_id, in_run=False)
         self._purse = Purse(ledger, agent, payer)
         self._scope_id = scope_id
 

@@ -42,6 +42,8 @@ class Payer(msgspec.Struct, frozen=True):
     run_id: str
     attempt: int = 1
     key_id: int | None = None
+    in_run: bool = True
+    """False: the call belongs to no run, and `run_id` is a name that no run has."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -169,18 +171,24 @@ def read_standings(budget_ids: Sequence[int]) -> dict[int, Standing]:
 def raise_alerts(payer: Payer, limits: Sequence[Limit], refused: Standing | None = None) -> int:
     """Tell operators, once for each period (or run) and threshold, what passed its soft limit.
 
-    `refused` is a budget that has just stopped a call. How many were told; as the owner.
+    `refused` is a budget that has just stopped a call. Of a run's budget nobody is told for a call
+    that belongs to none. How many were told; as the owner.
     """
     told = 0
     with transaction.atomic():
         for standing in read_standing(payer, limits):
             percent = min(round(standing.soft * 100), STOPPED - 1)
-            # At a soft share of 1 the stop alone is told of.
-            if standing.soft < 1 and standing.spent >= standing.soft * standing.limit_micros:
+            # At a soft share of 1, or with nothing to spend, the stop alone is told of.
+            passed = 0 < standing.spent >= standing.soft * standing.limit_micros
+            if standing.soft < 1 and passed and _concerns(payer, standing):
                 told += _raise(payer, standing, percent)
-        if refused is not None:
+        if refused is not None and _concerns(payer, refused):
             told += _raise(payer, refused, STOPPED)
     return told
+
+
+def _concerns(payer: Payer, standing: Standing) -> bool:
+    return payer.in_run or standing.kind != "run"
 
 
 def _raise(payer: Payer, standing: Standing, percent: int) -> int:

@@ -193,6 +193,30 @@ def test_operators_are_told_once_of_each_run_that_passed_its_soft_limit() -> Non
     assert first.details["run"] != second.details["run"]
 
 
+@requirement("runs.budget-alert")
+def test_nothing_is_told_of_a_soft_limit_before_anything_was_spent() -> None:
+    set_budget("run", 0, "run", subject="desk")
+    set_budget("scope", 0, agent="desk", scope_id="acme")
+    who = payer()
+    assert budgets.raise_alerts(who, ()) == 0
+    refused = standing(who)["run", "run"]
+    assert [budgets.raise_alerts(each, (), refused) for each in (who, payer())] == [1, 0]
+    assert "is used up" in Alert.objects.get().title
+
+
+@requirement("runs.budget-alert")
+def test_a_call_that_belongs_to_no_run_tells_of_no_run() -> None:
+    set_budget("run", 0.0001, "run", subject="desk")
+    set_budget("scope", 0.0001, agent="desk", scope_id="acme")
+    ref = run_of()
+    settle(ref, cost(100))
+    beside = Payer("desk", "acme", ref.run_id, in_run=False)
+    refused = standing(beside)["run", "run"]
+    assert budgets.raise_alerts(beside, (), refused) == 1
+    assert "scope desk / acme" in Alert.objects.get().title
+    assert budgets.raise_alerts(Payer("desk", "acme", ref.run_id), (), refused) == 2
+
+
 def test_more_budgets_than_are_worth_knowing_are_asked_for_at_each_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
