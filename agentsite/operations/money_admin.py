@@ -272,9 +272,15 @@ class AlertAdmin(Audited, KeysetAdmin):  # type: ignore[misc]  # unfold has no t
         return format_html('<a class="ag-link" href="{}">{}</a>', page, words)
 
 
+def _is_of_one_run(row: Alert) -> bool:
+    """Of a run's budget; that runs are stopped is told once a day, so it is about all of them."""
+    stopped = row.level == Alert.Level.CRITICAL
+    return row.kind == "budget" and row.details.get("kind") == "run" and not stopped
+
+
 def _find_page(row: Alert) -> tuple[str, str]:
     facts = row.details
-    if row.kind in ("poison", "repeats"):
+    if row.kind in ("poison", "repeats") or _is_of_one_run(row):
         return reverse("admin:sessions_app_run_change", args=[quote(facts["run"])]), "the run"
     if row.kind == "automation":
         runs = "admin:automations_app_automationrun_change"

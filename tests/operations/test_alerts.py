@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from agentsite.bus.models import BusEvent
+from agentsite.operations import budgets
 from agentsite.operations.alerts import (
     failing_automation,
     poisoned_run,
@@ -20,11 +22,14 @@ from agentsite.operations.alerts import (
     repeating_run,
     unknown_price,
 )
+from agentsite.operations.budgets import Payer
 from agentsite.operations.models import Alert
 from agentsite.rows.tenancy import acting_for_all
 from automations_app.models import AutomationRun
 from automations_app.outcomes import Ended, settle
 from sessions_app.models import Run
+from tests.operations.money import cost, run_of, set_budget
+from tests.operations.money import settle as settle_calls
 from tests.operations.staff_rows import ROWS
 from tests.requirements import requirement
 
@@ -73,15 +78,42 @@ def of_automation() -> Alert:
 def test_each_leads_to_what_it_is_about(make: Callable[[], Alert]) -> None:
     raise_once(make())
     alert = Alert.objects.get()
-    staff = Client()
-    staff.force_login(User.objects.create_superuser("ada"))
-    page = staff.get(reverse("admin:operations_alert_change", args=[alert.pk]))
-    text = page.content.decode()
+    staff = login()
+    text, link = look_at(staff, alert)
     assert alert.title in text
-    (link,) = [part.split('"')[0] for part in text.split('<a class="ag-link" href="')[1:]]
-    assert staff.get(link.replace("&amp;", "&")).status_code == 200
+    assert staff.get(link).status_code == 200
     first = staff.get("/admin/").content.decode()
     assert "Open alerts" in first and alert.title[:60] in first
+
+
+@requirement("admin.alerts", "runs.budget-alert")
+def test_a_run_that_passed_its_soft_limit_leads_to_itself_and_the_stop_to_all_budgets() -> None:
+    set_budget("run", 0.0001, "run", subject="desk", soft="0.5")
+    ref = run_of()
+    settle_calls(ref, cost(60))
+    who = Payer("desk", "acme", ref.run_id)
+    (standing,) = budgets.read_standing(who, ())
+    assert budgets.raise_alerts(who, (), standing) == 2
+    soft, stop = Alert.objects.order_by("pk")
+    staff = login()
+    of_run = reverse("admin:sessions_app_run_change", args=[quote(ref.run_id)])
+    assert look_at(staff, soft)[1] == of_run
+    assert staff.get(of_run).status_code == 200
+    assert look_at(staff, stop)[1] == reverse("admin:operations_budget_changelist")
+
+
+def login() -> Client:
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("ada"))
+    return staff
+
+
+def look_at(staff: Client, alert: Alert) -> tuple[str, str]:
+    """An alert's page, and the way from there to what it is about."""
+    page = staff.get(reverse("admin:operations_alert_change", args=[alert.pk]))
+    text = page.content.decode()
+    (link,) = [part.split('"')[0] for part in text.split('<a class="ag-link" href="')[1:]]
+    return text, link.replace("&amp;", "&")
 
 
 @requirement("admin.alerts")
