@@ -27,8 +27,15 @@ def find_agent(agent: str | None, scope_id: str) -> str:
     raise CommandError(f"Name the agent with --agent, one of: {', '.join(known)}.")
 
 
-def tell_of(command: str, deed: str, agent: str, scope_id: str) -> None:
-    """Note in the audit log that a command does something with a whole scope."""
-    row = Scope.objects.for_scope(scope_id).filter(agent=agent).first()
-    named = f"{agent} / {scope_id or '(empty)'}"
-    record(command, f"scope.{deed}", named if row is None else str(row.pk), {"row": named})
+class Teller:
+    """Notes in the audit log what a command does with a whole scope; it may be gone by then."""
+
+    def __init__(self, command: str, agent: str, scope_id: str) -> None:
+        row = Scope.objects.for_scope(scope_id).filter(agent=agent).first()
+        self._command = command
+        self._named = f"{agent} / {scope_id or '(empty)'}"
+        self._subject = self._named if row is None else str(row.pk)
+
+    def tell(self, deed: str) -> None:
+        """One entry, `scope.<deed>`."""
+        record(self._command, f"scope.{deed}", self._subject, {"row": self._named})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -168,12 +168,17 @@ class ScopeAdmin(Audited, KeysetAdmin, LookOnly):  # type: ignore[misc]  # unfol
     def _erase(self, request: HttpRequest, rows: list[Scope]) -> None:
         scopes.block(Scope.objects.filter(pk__in=[row.pk for row in rows]))
         for row in rows:
-            self.log_deletions(request, Scope.objects.filter(pk=row.pk))
+            chosen = Scope.objects.filter(pk=row.pk)
+            len(chosen)  # read now: what is told of it when it has gone
             try:
                 gone = erase_partition(row.agent, row.scope_id)
-            except StillWritten as error:
+            except (StillWritten, DatabaseError) as error:
+                self.audit(request, "erasing_failed", row, after={"problem": str(error)})
+                if not isinstance(error, StillWritten):
+                    raise
                 self.message_user(request, str(error), messages.ERROR)
                 continue
+            self.log_deletions(request, chosen)
             text = f"{row}: {sum(gone.values()):,} rows of {len(gone)} tables erased."
             self.message_user(request, text, messages.SUCCESS)
 

@@ -10,8 +10,11 @@ import msgspec
 import pytest
 from cryptography.fernet import Fernet
 from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, models
+from django.test import Client
 
 from agentsite.operations.models import AuditEntry
 from agentsite.rows import tenants
@@ -180,7 +183,7 @@ def test_a_scope_stays_blocked_until_all_else_is_gone(monkeypatch: pytest.Monkey
     assert not any(table.rows("desk", "one").exists() for table in tenant_tables())
 
 
-@requirement("scope.erase")
+@requirement("scope.erase", "admin.audited")
 def test_what_is_written_for_ever_is_told_and_stays_blocked(
     monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -188,7 +191,21 @@ def test_what_is_written_for_ever_is_told_and_stays_blocked(
     monkeypatch.setattr(tenants, "_empty", lambda table, agent, scope_id: 1)
     with pytest.raises(CommandError, match="stays blocked"):
         call_command("erasescope", "busy", "--yes")
-    assert Scope.objects.get(scope_id="busy").blocked_at is not None
+    scope = Scope.objects.get(scope_id="busy")
+    assert scope.blocked_at is not None
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("ada"))
+    given = {"action": "erase", "_selected_action": [scope.pk], "sure": "yes"}
+    page = staff.post("/admin/sessions_app/scope/", given, follow=True)
+    assert "stays blocked" in page.content.decode()
+    told = AuditEntry.objects.order_by("number").values_list("actor", "action", "subject")
+    failed = ("scope.erasing_failed", str(scope.pk))
+    assert list(told) == [("erasescope", *failed), ("ada", *failed)]
+    assert not LogEntry.objects.exists()
+    monkeypatch.undo()
+    staff.post("/admin/sessions_app/scope/", given)
+    assert list(told.all())[2:] == [("ada", "scope.deleted", str(scope.pk))]
+    assert LogEntry.objects.get().object_id == str(scope.pk)
 
 
 @requirement("scope.erase")

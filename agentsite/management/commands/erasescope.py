@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
-from agentsite.management.partitions import add_partition, find_agent, tell_of
+from agentsite.management.partitions import Teller, add_partition, find_agent
 from agentsite.rows.tenants import StillWritten, erase_partition
 from sessions_app.scopes import Scope, block
 
@@ -30,12 +31,14 @@ class Command(BaseCommand):
                 f'This deletes everything of the scope "{scope}" of {name}, for good. '
                 "Export it before (manage.py exportscope), then repeat this with --yes."
             )
-        tell_of("erasescope", "deleted", name, scope)
+        teller = Teller("erasescope", name, scope)
         block(Scope.objects.for_scope(scope).filter(agent=name))
         try:
             gone = erase_partition(name, scope)
-        except StillWritten as error:
+        except (StillWritten, DatabaseError) as error:
+            teller.tell("erasing_failed")
             raise CommandError(str(error)) from error
+        teller.tell("deleted")
         for table, count in sorted(gone.items()):
             self.stdout.write(f"{count:>10,}  {table}")
         self.stdout.write("It is gone." if gone else "There was nothing of it.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from agentsite.management.partitions import add_partition, find_agent, tell_of
+from agentsite.management.partitions import Teller, add_partition, find_agent
 from agentsite.rows.tenants import export_partition
 
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, scope: str, agent: str | None, **options: Any) -> None:
         """Write piece by piece."""
         name = find_agent(agent, scope)
-        tell_of("exportscope", "export", name, scope)
+        Teller("exportscope", name, scope).tell("export")
         pieces = export_partition(name, scope)
         out: Path | None = options["out"]
         if out is None:
