@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from django.db import connection
 
 from agentsite.engine.deltas import Usage
 from agentsite.rows.together import Together
@@ -40,11 +41,21 @@ class FinishedCall(msgspec.Struct, frozen=True):
     key_id: int | None = None
     hold: str = ""
     """Name of what is held for it."""
+    key: int | None = None
+    """Of its row, where `make_key` has made it beforehand; None: the database makes one."""
+
+
+def make_key() -> int:
+    """A key for a row that is written later: by it a second try knows what the first has done."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('sessions_app_modelcall', 'id'))")
+        return int(cursor.fetchone()[0])
 
 
 def record_model_call(ref: RunRef, call: FinishedCall) -> None:
     """Write the metering row and add it to the sums of its run and session."""
     row = ModelCall(
+        id=call.key,
         session_id=ref.session_id,
         run_id=ref.run_id,
         agent=call.agent,

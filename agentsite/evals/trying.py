@@ -44,7 +44,7 @@ from agentsite.rows.tenants import erase_partition
 from agentsite.rows.units import unit
 from sessions_app.actions import RunRef
 from sessions_app.lookups import read_answer
-from sessions_app.metering import FinishedCall
+from sessions_app.metering import FinishedCall, make_key
 from sessions_app.models import ModelCall, Run, ToolCall
 
 ROLE = "eval"
@@ -245,11 +245,11 @@ async def _judge_all(here: Site, trial: Trial, ref: RunRef, seen: Seen) -> list[
             outcomes.append(_leave_out(assertion))
         else:
             meter = Meter(Purse(here.ledger, trial.agent, payer), "judge")
-            known = await patient_unit(_count_judged, ref)
+            key = await patient_unit(make_key)
             try:
                 outcomes.append(await judge(trial.agent, models, meter, assertion, case))
             finally:
-                await patient_unit(_record_judged, ref, tuple(meter.rows), known)
+                await patient_unit(_record_judged, ref, tuple(meter.rows), key)
     return outcomes
 
 
@@ -261,15 +261,14 @@ def _judged(ref: RunRef) -> QuerySet[ModelCall]:
     return ModelCall.objects.filter(run_id=ref.run_id, purpose="judge")
 
 
-def _count_judged(ref: RunRef) -> int:
-    return _judged(ref).count()
+def _record_judged(ref: RunRef, rows: Sequence[FinishedCall], key: int) -> None:
+    """Write calls of the judge, the first under this key; a second time changes nothing.
 
-
-def _record_judged(ref: RunRef, rows: Sequence[FinishedCall], known: int) -> None:
-    """Write calls of the judge behind the `known` ones; a second time changes nothing."""
+    Another host may judge the same result meanwhile: its calls cost as well, and have other keys.
+    """
     with transaction.atomic():
-        if _count_judged(ref) == known:
-            record_calls(ref, rows)
+        if rows and not _judged(ref).filter(pk=key).exists():
+            record_calls(ref, (msgspec.structs.replace(rows[0], key=key), *rows[1:]))
 
 
 def _settle(trial: Trial, ref: RunRef, **what: Any) -> None:

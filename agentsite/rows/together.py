@@ -64,6 +64,10 @@ class Together:
         columns: list[str] = []
         values: list[Any] = []
         here = connections[DEFAULT_DB_ALIAS]  # once: `connection` looks it up for each attribute
+        made = row._meta.auto_field
+        if made is not None and row.pk is not None:
+            columns.append(made.column)
+            values.append(row.pk)
         for column, name, field in _fields(type(row)):
             value = getattr(row, name) if field is None else field.pre_save(row, add=True)
             if column not in from_now and not isinstance(value, DatabaseDefault):
@@ -112,7 +116,10 @@ class Together:
 
 @lru_cache(maxsize=128)
 def _fields(model: type[models.Model]) -> tuple[Written, ...]:
-    """Column and attribute of each field that we write, and the field where it has a say."""
+    """Column and attribute of each field that we write, and the field where it has a say.
+
+    Without a key that the database makes, unless the row has one.
+    """
     return tuple(
         (field.column, field.attname, None if type(field) in AS_THEY_ARE else field)
         for field in model._meta.concrete_fields
