@@ -23,6 +23,7 @@ from agentsite import __version__
 from agentsite.host.edges import api
 from agentsite.host.errors import error_body
 from agentsite.host.site import Site, site
+from agentsite.jobs.absence import NO_LEADER, NO_WORKER
 from agentsite.jobs.leading import is_leaderless
 from agentsite.jobs.queue import are_tasks_left, find_problem
 from agentsite.manifest.problems import ManifestError
@@ -34,7 +35,6 @@ from automations_app.overview import OVERVIEW
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 3.0
-PATIENCE_SECONDS = 30.0
 
 
 @api("GET", "HEAD")
@@ -141,25 +141,8 @@ async def _check_listener(here: Site) -> None:
         raise NotReady("Notifications of the database do not arrive.")
 
 
-class Absence:
-    """Since when somebody is missing; at a start, or when another leads, that is no fault."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def lasts(self, missing: bool) -> bool:
-        """Note how it is now; whether it was like this for too long."""
-        now = time.monotonic()
-        self._since = (self._since or now) if missing else None
-        return self._since is not None and now - self._since > PATIENCE_SECONDS
-
-
-_no_leader = Absence()
-_no_worker = Absence()
-
-
 async def _check_scheduler(here: Site) -> None:
-    if _no_leader.lasts(await unit(is_leaderless)):
+    if NO_LEADER.lasts(await unit(is_leaderless)):
         raise NotReady("No beat process fires what is due: see `celery -A agentsite.celery beat`.")
 
 
@@ -167,7 +150,7 @@ async def _check_broker(here: Site) -> None:
     problem = await asyncio.to_thread(find_problem)
     if problem is not None:
         raise NotReady(problem)
-    if _no_worker.lasts(await unit(are_tasks_left)):
+    if NO_WORKER.lasts(await unit(are_tasks_left)):
         raise NotReady(
             "Tasks wait and no worker takes them: see `celery -A agentsite.celery worker`."
         )

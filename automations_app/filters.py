@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 from agentsite.manifest.automations import TARGET_KEYS
 from agentsite.rows.keyset import FEW, INDEXED, RESIDUAL
+from automations_app.late import find_due, find_stuck
 from automations_app.models import AutomationRun, Delivery, InboundDelivery
 
 
@@ -41,20 +42,24 @@ class RunStatusFilter(StatusFilter):
     """The same of runs, of which those that have not ended are few."""
 
     OPEN: ClassVar[str] = "open"
+    STUCK: ClassVar[str] = "stuck"
 
     @property
     def reach(self) -> str:
         """Each status has an index, and open runs have one together."""
-        return FEW if self.value() == self.OPEN else INDEXED
+        return FEW if self.value() in (self.OPEN, self.STUCK) else INDEXED
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Those of the table, before them all that have not ended."""
-        return [(self.OPEN, "not ended"), *super().lookups(request, model_admin)]
+        """Those of the table, before them all that have not ended, or that nobody starts."""
+        more = [(self.OPEN, "not ended"), (self.STUCK, "stuck: could have been started")]
+        return [*more, *super().lookups(request, model_admin)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Rows that stand so."""
         if self.value() == self.OPEN:
             return queryset.filter(status__in=AutomationRun.OPEN)
+        if self.value() == self.STUCK:
+            return find_stuck(queryset)
         return super().queryset(request, queryset)
 
 
@@ -68,6 +73,22 @@ class DeliveryStatusFilter(StatusFilter):
     """The same of deliveries, most of which have arrived."""
 
     many = Delivery.Status.DELIVERED
+    DUE: ClassVar[str] = "due"
+
+    @property
+    def reach(self) -> str:
+        """Those that are due are few, and have an index of their own."""
+        return FEW if self.value() == self.DUE else super().reach
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Those of the table, before them those whose time has come."""
+        return [(self.DUE, "due"), *super().lookups(request, model_admin)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows that stand so."""
+        if self.value() == self.DUE:
+            return find_due(queryset)
+        return super().queryset(request, queryset)
 
 
 class CauseFilter(admin.SimpleListFilter):

@@ -15,7 +15,10 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from agentsite.dashboard import page
 from agentsite.dashboard.costs import DAYS, OTHERS, add_lines, read_costs
-from automations_app.models import Automation, AutomationRun, Occurrence
+from agentsite.jobs import absence
+from agentsite.jobs.absence import Absence
+from agentsite.operations.models import McpServer, PinnedTool
+from automations_app.models import Automation, AutomationRun, Delivery, Occurrence
 from sessions_app.models import ModelCall, Run
 from sessions_app.usage import rebuild
 from tests.requirements import requirement
@@ -83,21 +86,55 @@ def test_figures_hold_and_lead_to_their_lists(staff: Client) -> None:
     for title, count in (("Failed", 1), ("Not a good end", 2), ("Duration", 4)):
         listed = staff.get(shown[title][2].replace("&amp;", "&")).content.decode()
         assert len(set(re.findall(r"/run/run_5F(\w+)/change/", listed))) == count, title
-    for title, count in (("Automations at work", 3), ("Automations failed", 1)):
+    for title, count in (("Automations at work", 3), ("Automations failed", 1), ("Scheduler", 1)):
         listed = staff.get(shown[title][2].replace("&amp;", "&")).content.decode()
         found = set(re.findall(r"/automationrun/arun_5F(\w+)/change/", listed))
         assert len(found) == count, title
+
+
+@requirement("admin.dashboard")
+def test_what_waits_for_later_or_for_nobody_is_in_no_list(staff: Client) -> None:
+    nightly = Automation.objects.create(agent="desk", name="nightly", title="Nightly", prompt="x")
+    run = AutomationRun.objects.create(
+        id="arun_1", automation=nightly, cause="cron", status="failed"
+    )
+    now, later = timezone.now(), timezone.now() + dt.timedelta(hours=1)
+    for number, (status, at) in enumerate((("pending", now), ("pending", later), ("dead", now))):
+        Delivery.objects.create(
+            id=f"msg_{number}", automation_run=run, automation=nightly, target_index=number,
+            target_type="callback", payload={}, status=status, next_try_at=at,
+        )  # fmt: skip
+    server = McpServer.objects.create(agent="desk", name="crm")
+    for tool, status, listed in (
+        ("changed", "waiting", True), ("gone", "waiting", False), ("good", "accepted", True),
+    ):  # fmt: skip
+        PinnedTool.objects.create(
+            server=server, tool=tool, digest=tool, description=tool, status=status, listed=listed
+        )
+    shown = tiles(staff)
+    for title, link in (
+        ("Deliveries due", r"/delivery/(\w+)/change/"),
+        ("Changed tools of MCP servers", r"/pinnedtool/(\w+)/change/"),
+    ):
+        value, _, url = shown[title]
+        listed = staff.get(url.replace("&amp;", "&")).content.decode()
+        assert (value, len(set(re.findall(link, listed)))) == ("1", 1), title
 
 
 @requirement("admin.dashboard", "automations.scheduler-told", "automations.broker-told")
 def test_a_scheduler_that_is_down_is_told_of(
     staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("NO_LEADER", "NO_WORKER"):
+        monkeypatch.setattr(page, name, Absence())
     assert tiles(staff)["Scheduler"][0] == "0 stuck"
     every = IntervalSchedule.objects.create(every=1, period="hours")
     PeriodicTask.objects.create(name="something", task="celery.ping", interval=every)
     value, note, _ = tiles(staff)["Scheduler"]
-    assert (value, "no beat process fires what is due" in note) == ("down", True)
+    assert (value, "no beat process fires what is due" in note) == ("0 stuck", True)
+    assert 'class="ag-tile ag-bad' not in staff.get("/admin/").content.decode()
+    monkeypatch.setattr(absence, "PATIENCE_SECONDS", -1.0)
+    assert tiles(staff)["Scheduler"][0] == "down"
     assert 'class="ag-tile ag-bad' in staff.get("/admin/").content.decode()
     PeriodicTask.objects.all().delete()
     monkeypatch.setattr(page, "are_tasks_left", lambda: True)

@@ -17,6 +17,7 @@ from django.utils.timesince import timesince
 from agentsite.dashboard import automations, costs, figures
 from agentsite.dashboard.figures import Waiting
 from agentsite.dashboard.links import CALLS, RUNS, to_days, to_last_day, to_list, to_usage
+from agentsite.jobs.absence import NO_LEADER, NO_WORKER
 from agentsite.jobs.leading import is_leaderless
 from agentsite.jobs.queue import are_tasks_left
 from agentsite.operations.models import Alert, PinnedTool
@@ -117,7 +118,7 @@ def _automation_tiles() -> list[dict[str, Any]]:
         tile("Automations failed", f"{plan.failed:,}", DAY,
              to_last_day(runs, status__exact="failed"), bad=plan.failed > 0),
         tile("Deliveries due", sent.due.words, _since(sent.due),
-             to_list(deliveries, status__exact="pending")),
+             to_list(deliveries, status__exact="due")),
         tile("Dead letters", f"{sent.dead:,}", DAY,
              to_last_day(deliveries, status__exact="dead"), bad=sent.dead > 0),
     ]  # fmt: skip
@@ -129,14 +130,17 @@ def _scheduler_tile(plan: automations.Schedule) -> dict[str, Any]:
     if plan.last_due is not None:
         last = f"last due {timesince(plan.last_due, timezone.now(), depth=1)} ago"
     notes = [f"{last}; {plan.missed:,} missed {DAY}"]
-    if are_tasks_left():
+    # Told at once, but no fault before it has lasted: another may be about to lead.
+    no_worker, no_leader = are_tasks_left(), is_leaderless()
+    if no_worker:
         notes.insert(0, "tasks wait and no worker takes them")
-    if is_leaderless():
+    if no_leader:
         notes.insert(0, "no beat process fires what is due")
-    down = len(notes) > 1
+    lasting = (NO_WORKER.lasts(no_worker), NO_LEADER.lasts(no_leader))
+    down = any(lasting)
     url = to_last_day("automations_app_occurrence", "due_at")
     if plan.stuck:
-        url = to_list("automations_app_automationrun", status__exact="queued")
+        url = to_list("automations_app_automationrun", status__exact="stuck")
     elif plan.missed:
         url = to_last_day("automations_app_occurrence", "due_at", status__exact="missed")
     value = "down" if down else f"{plan.stuck:,} stuck"
@@ -159,7 +163,8 @@ def _watched(may: Any) -> list[dict[str, Any]]:
         found.append(tile("Open alerts", count, note, url, bad=bool(newest)))
     if may.has_perm("operations.view_pinnedtool"):
         waiting = PinnedTool.objects.filter(status=PinnedTool.Status.WAITING, listed=True).count()
-        url = to_list("operations_pinnedtool", status__exact=PinnedTool.Status.WAITING)
+        which = {"status__exact": PinnedTool.Status.WAITING.value, "listed__exact": "1"}
+        url = to_list("operations_pinnedtool", **which)
         title = "Changed tools of MCP servers"
         found.append(tile(title, f"{waiting:,}", "wait for you", url, bad=waiting > 0))
     return found
