@@ -172,14 +172,17 @@ def check_signature(automation: Automation, arrived: Arrived) -> str:
 def store(genuine: Sequence[Genuine]) -> Sequence[Outcome]:
     """The same as `_store_together`, one by one where together it cannot be done.
 
-    What the database refuses is refused to its sender.
+    What the database refuses is refused to its sender, and so is a payload that cannot be shown
+    in one of its scopes.
     """
     if not genuine:
         return []
     try:
         return _store_together(genuine)
-    except (DataError, IntegrityError) as error:
+    except (BadEvent, DataError, IntegrityError) as error:
         if len(genuine) == 1:
+            if isinstance(error, BadEvent):
+                return [Refusal(400, "invalid_event", str(error))]
             if isinstance(error, IntegrityError):  # deleted at this moment
                 return [not_found(genuine[0].arrived.name)]
             return [Refusal(400, "invalid_event", "Its id or headers cannot be stored.")]

@@ -163,7 +163,7 @@ def say_begun(
     """Say a queued run for each partition of each webhook; their ids, in order.
 
     Nobody else can know the deliveries yet, so no run is looked for: what is asked before is
-    which secrets of their scopes the events must not show.
+    which secrets of their scopes the events must not show. Raises `BadEvent`.
     """
     partitions = [partitions_of(each.automation) for each in stored]
     sealed = read_sealed_of(

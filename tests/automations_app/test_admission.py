@@ -124,6 +124,27 @@ def test_what_cannot_be_stored_costs_no_other(hook: Automation) -> None:
     assert AutomationRun.objects.count() == 2
 
 
+@requirement("automations.webhook-durable", "automations.webhook-refusals")
+def test_what_cannot_be_shown_in_a_scope_costs_no_other(hook: Automation, settings: Any) -> None:
+    settings.AGENT_SECRET_KEYS = [Fernet.generate_key().decode()]
+    save_credentials("desk", "acme", {"PIN": "hunter2-of-acme"})
+    scoped = Automation.objects.create(
+        agent="desk", name="scoped", prompt="Go.", trigger="webhook", partition="acme"
+    )
+    event: list[object] = []
+    for _ in range(5_000):
+        event = [event]
+    # Its sender's payload could be shown before: taking the scope's secrets out goes deeper.
+    deep = Genuine(scoped, came(scoped), "m2", event, "[]", is_async=True)
+    told = store([genuine(hook, "m1"), deep, genuine(hook, "m3")])
+    assert [isinstance(one, Admitted) for one in told] == [True, False, True]
+    refused = told[1]
+    assert isinstance(refused, Refusal)
+    assert (refused.status, refused.code) == (400, "invalid_event")
+    assert "nested too deeply" in str(refused)
+    assert set(InboundDelivery.objects.values_list("sender_id", flat=True)) == {"m1", "m3"}
+
+
 @requirement("scope.canary", "automations.partitions")
 def test_runs_show_an_event_without_the_credentials_of_their_own_scope(settings: Any) -> None:
     settings.AGENT_SECRET_KEYS = [Fernet.generate_key().decode()]
