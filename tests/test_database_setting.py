@@ -83,6 +83,10 @@ def test_agents_that_agree_are_served_by_the_database_that_they_name(tmp_path: P
     write(tmp_path / "shop", {"backend": "pglite"})
     write(tmp_path / "mute", {"dataDir": "rows"})
     assert ask_several(tmp_path) == ["True", "", str(tmp_path / "mute" / "rows")]
+    write(tmp_path / "desk", {"dataDir": "../rows"})
+    write(tmp_path / "shop", {"dataDir": "../rows/"})
+    write(tmp_path / "mute", {"dataDir": str(tmp_path / "rows")})
+    assert ask_several(tmp_path) == ["True", "", str(tmp_path / "rows")]
 
 
 @pytest.mark.parametrize(

@@ -68,5 +68,14 @@ def find_database(root: Path, env: Mapping[str, str], *, production: bool = Fals
     stores = config.stores
     if not address and not reader.resolver.problems:
         address = stores.address
-    folder = root / stores.data_dir if stores.data_dir and not address else None
+    named = stores.data_dir if not address else None
+    folder = _resolve(root / named) if named else None
     return Database(address, folder, stores.backend == "pglite" and not address)
+
+
+def _resolve(folder: Path) -> Path:
+    """One place in one spelling; as it stands where it cannot be one, for its user to refuse."""
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError, ValueError):  # no right to look, links in a ring, a NUL
+        return folder

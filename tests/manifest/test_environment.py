@@ -116,5 +116,11 @@ def test_database_address_is_found_before_loading(tmp_path: Path) -> None:
     assert find_database(root, {}).address is None
     write_agent(root, stores={"dataDir": "data"})
     assert find_database(root, {}).data_dir == root / "data"
+    write_agent(root, stores={"dataDir": "../data"})
+    assert find_database(root, {}).data_dir == root.parent / "data"
+    (root / "ring").symlink_to("ring")
+    for unusable in ("a\0b", "ring"):  # told of where it is used
+        write_agent(root, stores={"dataDir": unusable})
+        assert find_database(root, {}).data_dir == root / unusable
     (root / "amodal.json").write_text("{")
     assert find_database(root, {}).address is None
