@@ -3,7 +3,8 @@
 Law: nothing goes that is still to happen. Of each automation the newest run and the newest due
 time stay: lists tell of the one, what is due next is counted from the other; and of each of its
 partitions the newest run that succeeded, which the next one is told of. Small transactions, so it
-may be stopped at any time and run in several processes at once.
+may be stopped at any time and run in several processes at once. A conversation goes with its run;
+one that went on when its run went is looked for later, once it is archived and old itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from django.db.models.functions import Now
 
 from automations_app.models import AutomationRun, Delivery, InboundDelivery, Occurrence
 from sessions_app.expiry import purge_archived
+from sessions_app.models import Run, Session
 
 STEP = 500
 """Rows of one kind in one transaction."""
@@ -25,7 +27,7 @@ STEP = 500
 def forget(age: dt.timedelta, step: int = STEP) -> int:
     """Delete what ended longer ago than that, `step` rows at a time.
 
-    Returns how many rows, without deliveries that went with their runs.
+    Returns how many rows, without deliveries and conversations that went with their runs.
     """
     old = Now() - age
     runs, owner = AutomationRun.objects.all(), OuterRef("automation")
@@ -52,6 +54,7 @@ def forget(age: dt.timedelta, step: int = STEP) -> int:
             ),
             step,
         )
+        + _purge_left(age, step)
     )
 
 
@@ -65,6 +68,25 @@ def _delete_runs(rows: QuerySet[AutomationRun], step: int) -> int:
             sessions = dict(going.values_list("pk", "session_id"))
             AutomationRun.objects.filter(pk__in=sessions).delete()
             purge_archived(list(sessions.values()))
+        total += len(ids)
+    return total
+
+
+def _purge_left(age: dt.timedelta, step: int) -> int:
+    """Conversations of runs that are gone, with their automation or before they were archived."""
+    runs = AutomationRun.objects.exclude(session_id="")  # said for the index of the others
+    copies = Run.objects.filter(session=OuterRef("pk")).exclude(copy_of="")
+    left = Session.objects.filter(
+        ~Exists(runs.filter(session_id=OuterRef("pk"))),
+        ~Exists(copies),  # a fork is of whoever made it
+        session_type="automation",
+        status=Session.Status.ARCHIVED,
+        last_message_at__lt=Now() - age,
+    )
+    total = 0
+    while ids := list(left.values_list("pk", flat=True)[:step]):
+        with transaction.atomic():
+            purge_archived(ids)
         total += len(ids)
     return total
 

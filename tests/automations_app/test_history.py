@@ -17,7 +17,7 @@ from automations_app.models import (
     InboundDelivery,
     Occurrence,
 )
-from sessions_app.models import Message, ModelCall
+from sessions_app.models import Message, ModelCall, Session
 from tests.requirements import requirement
 from tests.sessions_app.rows import make_run, make_session
 
@@ -116,6 +116,30 @@ def test_what_was_said_goes_with_its_run_and_what_it_cost_stays(reports: Automat
     assert left == {said["newest"].pk, kept_open.pk}
     assert said["old"].runs.get().request == {}
     assert ModelCall.objects.filter(session_id=said["old"].pk).exists()
+
+
+@requirement("automations.retention")
+def test_what_was_said_goes_although_its_run_went_before(reports: Automation) -> None:
+    of = {"session_type": "automation", "status": "archived"}
+    old, young = 100 * 86_400, 80 * 86_400
+    left = [make_session(old, **of) for _ in range(3)]
+    known = make_session(old, **of)
+    add(reports, "newest", session_id=known.pk)
+    forked = make_session(old, **of)
+    others = [
+        make_session(young, **of),
+        make_session(old, **{**of, "status": "active"}),
+        make_session(old, **{**of, "session_type": "chat"}),
+    ]
+    for session in (*left, known, *others):
+        make_run(session)
+    make_run(forked, copy_of="run_of_another")
+    assert history.forget(90 * DAY, step=2) == 3
+    expired = Session.objects.filter(status="expired").values_list("pk", flat=True)
+    assert set(expired) == {session.pk for session in left}
+    kept_words = set(Message.objects.values_list("session", flat=True))
+    assert kept_words == {session.pk for session in (known, forked, *others)}
+    assert history.forget(90 * DAY) == 0
 
 
 @requirement("automations.retention")
