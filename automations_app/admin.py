@@ -20,6 +20,7 @@ from agentsite.rows.secrets import SecretLost
 from automations_app.deliveries import TargetChanged
 from automations_app.filters import (
     AnswerFilter,
+    AutomationFilter,
     CauseFilter,
     DeliveryStatusFilter,
     KindFilter,
@@ -185,7 +186,7 @@ class AutomationRunAdmin(OfAutomation):
     """One run in one partition, with the conversation it was."""
 
     list_display = ("id", "of", "scope", "cause", "outcome", "cost", "took", "began")
-    list_filter = (RunStatusFilter, CauseFilter, ("created_at", Times))
+    list_filter = (AutomationFilter, RunStatusFilter, CauseFilter, ("created_at", Times))
     keyset = "created_at"
     search_fields = found_by = ("id", "session_id", "run_id")
     search_help_text = "The whole id of a run or a session"
@@ -247,7 +248,7 @@ class OccurrenceAdmin(OfAutomation):
     """A due time, and what became of it."""
 
     list_display = ("due", "of", "outcome", "reason", "claimed_by")
-    list_filter = (OccurrenceStatusFilter, ("due_at", Times))
+    list_filter = (AutomationFilter, OccurrenceStatusFilter, ("due_at", Times))
     keyset = "due_at"
     ordering = ("-due_at", "-id")
     fields = (("of", "due"), "outcome", "reason", ("claimed_by", "claimed_at"))
@@ -264,7 +265,7 @@ class InboundDeliveryAdmin(OfAutomation):
 
     actions = ("run_again",)
     list_display = ("id", "of", "scope", "sender_id", "answer_status", "came")
-    list_filter = (AnswerFilter, ("received_at", Times))
+    list_filter = (AutomationFilter, AnswerFilter, ("received_at", Times))
     keyset = "received_at"
     search_fields = found_by = ("sender_id",)
     search_help_text = "The sender's whole id"
@@ -302,7 +303,9 @@ class DeliveryAdmin(OfAutomation):
 
     actions = ("send_again",)
     list_display = ("id", "of", "kind", "target_type", "outcome", "attempts", "made")
-    list_filter = (DeliveryStatusFilter, KindFilter, TargetFilter, ("created_at", Times))
+    list_filter = (
+        AutomationFilter, DeliveryStatusFilter, KindFilter, TargetFilter, ("created_at", Times)
+    )  # fmt: skip
     keyset = "created_at"
     search_fields = found_by = ("id", "automation_run_id")
     search_help_text = "The whole id of a delivery or a run"

@@ -14,7 +14,39 @@ from django.http import HttpRequest
 from agentsite.manifest.automations import TARGET_KEYS
 from agentsite.rows.keyset import FEW, INDEXED, RESIDUAL
 from automations_app.late import find_due, find_stuck
-from automations_app.models import AutomationRun, Delivery, InboundDelivery
+from automations_app.models import Automation, AutomationRun, Delivery, InboundDelivery
+
+OF = "automation__id__exact"
+"""Parameter of the lists: the automation whose rows are shown."""
+
+
+class AutomationFilter(admin.SimpleListFilter):
+    """One automation: its own page leads to the lists with it, and here it can be let go."""
+
+    title, parameter_name = "automation", OF
+    reach = INDEXED
+
+    def has_output(self) -> bool:
+        """Shown where it is asked for, be it for one that is gone."""
+        return bool(self.value())
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[int, str]]:
+        """The chosen one; there may be too many to offer them all."""
+        chosen = Automation.objects.filter(pk=self._read_key()).only("name", "title")
+        return [(row.pk, str(row)) for row in chosen]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Its rows; none for what is no number."""
+        if not self.value():
+            return queryset
+        key = self._read_key()
+        return queryset.none() if key is None else queryset.filter(automation=key)
+
+    def _read_key(self) -> int | None:
+        try:
+            return int(self.value() or "")
+        except ValueError:
+            return None
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -79,6 +111,11 @@ class DeliveryStatusFilter(StatusFilter):
     def reach(self) -> str:
         """Those that are due are few, and have an index of their own."""
         return FEW if self.value() == self.DUE else super().reach
+
+    @property
+    def indexed_with(self) -> str:
+        """Dead letters have an index of each automation."""
+        return OF if self.value() == Delivery.Status.DEAD else ""
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Those of the table, before them those whose time has come."""

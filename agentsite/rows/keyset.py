@@ -41,6 +41,11 @@ def reach_of(spec: Any) -> str:
     return str(getattr(spec, "reach", INDEXED))
 
 
+def _share_index(first: Any, spec: Any) -> bool:
+    """Whether an index has the rows of both filters: `indexed_with` names the other's parameter."""
+    return bool(getattr(spec, "indexed_with", "") == getattr(first, "parameter_name", None))
+
+
 def _is_active(spec: Any) -> bool:
     values = spec.used_parameters.values()
     return any(any(each) if isinstance(each, list) else each for each in values)
@@ -154,8 +159,10 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
             rows, _ = self.model_admin.get_search_results(request, rows, self.query)
             indexed = self
         for spec, kind in zip(active, kinds, strict=True):
-            if kind == TIME or (kind == INDEXED and indexed is None):
-                indexed = indexed if kind == TIME else spec
+            if kind == TIME or (
+                kind == INDEXED and (indexed is None or _share_index(indexed, spec))
+            ):
+                indexed = indexed if kind == TIME else indexed or spec
                 found = spec.queryset(request, rows)
                 rows = rows if found is None else found
             else:

@@ -16,6 +16,7 @@ from agentsite.host.site import site
 from agentsite.operations.models import AuditEntry
 from automations_app.clock import describe, find_zone, next_times
 from automations_app.due import NOT_SERVED
+from automations_app.filters import OF
 from automations_app.models import (
     Automation,
     AutomationRun,
@@ -155,7 +156,7 @@ def list_deliveries(row: Automation) -> list[Delivery]:
 
 def list_of(row: Automation, name: str) -> str:
     """The operators' list of all rows of a kind that an automation has."""
-    return f"{reverse(f'admin:automations_app_{name}_changelist')}?automation__id__exact={row.pk}"
+    return f"{reverse(f'admin:automations_app_{name}_changelist')}?{OF}={row.pk}"
 
 
 def tell_run(run: AutomationRun) -> dict[str, Any]:

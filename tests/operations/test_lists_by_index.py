@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from agentsite.rows.keyset import WALK
+from automations_app.filters import OF
+from automations_app.models import Automation, AutomationRun, Delivery, InboundDelivery
 from stores_app import specs
 from tests.operations.staff_rows import ROWS, build_agent, registered
 from tests.requirements import requirement
@@ -98,6 +102,53 @@ def test_what_is_remembered_is_found_by_ids_at_once_and_by_words_in_stretches(
     assert "looked through back to" in first
     (older,) = re.findall(r'href="(\?[^"]*)" rel="next"', first)
     assert "Likes marmalade." in staff.get(page + older.replace("&amp;", "&")).content.decode()
+
+
+AUTOMATIONS = """
+INSERT INTO automations_app_inbounddelivery (automation_id, scope_id, headers, body, answer_status,
+    received_at)
+SELECT %(other)s, '', '{}', '', 200, now() - n * interval '1 second'
+FROM generate_series(1, %(many)s) n;
+INSERT INTO automations_app_delivery (id, automation_run_id, automation_id, scope_id, kind,
+    target_index, target_type, target, target_mark, payload, status, attempts, problem, created_at)
+SELECT 'msg_' || n, %(run)s, %(mine)s, '', 'result', n, 'webhook', '{}', '', '{}', 'delivered', 1,
+    '', now() - n * interval '1 second' FROM generate_series(1, %(many)s) n
+"""
+
+
+@requirement("admin.lists", "automations.admin")
+def test_of_one_automation_only_its_own_rows_are_looked_through(staff: Client) -> None:
+    mine, other = (
+        Automation.objects.create(agent="desk", name=name, title=f"Of {name}", prompt="Go.")
+        for name in ("mine", "other")
+    )
+    run = AutomationRun.objects.create(id="arun_mine", automation=mine, cause="manual")
+    then = timezone.now() - dt.timedelta(days=1)
+    InboundDelivery.objects.create(
+        automation=mine, sender_id="refused-once", body=b"", answer_status=500, received_at=then
+    )
+    Delivery.objects.create(
+        id="msg_dead", automation_run=run, automation=mine, target_type="email", payload={},
+        status="dead", created_at=then,
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        many = {"mine": mine.pk, "other": other.pk, "run": run.pk, "many": WALK + 50}
+        cursor.execute(AUTOMATIONS, many)
+    of = {OF: mine.pk}
+    for label, asked, shown in (
+        ("inbounddelivery", {"answer": "failed"}, "refused-once"),
+        ("delivery", {"status__exact": "dead"}, "msg_dead"),
+        ("delivery", {"status__exact": "dead", "target": "email"}, "msg_dead"),
+    ):
+        page = address_of(f"automations_app.{label}")
+        text = staff.get(page, {**of, **asked}).content.decode()
+        assert shown in text and "Of mine" in text, asked
+        assert "looked through" not in text, asked
+        for nobody in (other.pk, other.pk + 1_000, "x", "9" * 30, "9" * 5_000):
+            text = staff.get(page, {OF: nobody, **asked}).content.decode()
+            assert shown not in text, (asked, nobody)
+    text = staff.get(address_of("automations_app.delivery"), {**of, "target": "email"})
+    assert "looked through back to" in text.content.decode()
 
 
 AUDIT = """
