@@ -217,6 +217,15 @@ async def test_the_history_has_what_the_api_did_and_all_lists_are_linked(
         assert f"/admin/{link}" in text, link
         path = f"/admin/{link}".replace("__exact", f"__exact={key}")
         assert (await client.ask("GET", path, **sent)).status == 200
+    editor = await asyncio.to_thread(
+        sign_in, workshop.database_url, "editor", ("automation editors",)
+    )
+    page = await client.ask("GET", f"/automations/{key}/", Cookie=editor)
+    text = page.raw.decode()
+    assert "a caller: run<" in text and "auditentry" not in text  # which editors may not open
+    for link in links:
+        path = f"/admin/{link}".replace("__exact", f"__exact={key}")
+        assert (await client.ask("GET", path, Cookie=editor)).status == 200
 
 
 @requirement("automations.staff-pages")
