@@ -30,6 +30,9 @@ MOST_AT_ONCE = 10_000
 UNSERVED = dt.timedelta(hours=1)
 """How long a due time is left to another process, one that serves its agent."""
 NOT_SERVED = "Its agent is not served."
+"""Of a due time that no server came for within `UNSERVED`."""
+NOT_HERE = "Its agent is not served here."
+"""Of an automation, as far as one process knows: another may serve its agent."""
 Status = Occurrence.Status
 LONGEST_REASON = 300
 TIMES = ("trigger", "schedule", "timezone", "paused")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from automations_app.due import NOT_SERVED
+from automations_app.due import NOT_HERE
 from automations_app.models import Automation
 from automations_app.rest import STATUS, find_last, next_run, tell
 
@@ -38,7 +38,7 @@ def _describe(row: Automation, last: Any, *, served: bool) -> dict[str, Any]:
         "lastRunStatus": last and STATUS.get(last.status, last.status),
         "nextRun": tell(next_run(row)) if served else None,
     }
-    return told if served else {**told, "problem": NOT_SERVED}
+    return told if served else {**told, "problem": NOT_HERE}
 
 
 OVERVIEW = Overview()

@@ -31,7 +31,7 @@ from agentsite.rows.tenancy import act_for
 from agentsite.rows.units import unit
 from automations_app import rest, starting, webhooks
 from automations_app.deliveries import TargetChanged
-from automations_app.due import NOT_SERVED
+from automations_app.due import NOT_HERE
 from automations_app.inbound import BadEvent
 from automations_app.live import learn
 from automations_app.models import Automation, AutomationRun, Delivery, InboundDelivery
@@ -95,7 +95,7 @@ async def _revert(request: HttpRequest, row: Automation) -> None:
     try:
         bundle = (await unit(site().agents.current, row.agent)).bundle
     except UnknownAgent:
-        messages.error(request, f"{NOT_SERVED} There is no file to go back to.")
+        messages.error(request, f"{NOT_HERE} Go back to its file on a server with that agent.")
         return
     except ManifestError as problem:
         messages.error(request, f"The agent's files have errors: {problem}")

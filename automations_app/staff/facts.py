@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from agentsite.host.site import site
 from agentsite.operations.models import AuditEntry
 from automations_app.clock import describe, find_zone, next_times
-from automations_app.due import NOT_SERVED
+from automations_app.due import NOT_HERE
 from automations_app.filters import OF
 from automations_app.models import (
     Automation,
@@ -97,13 +97,13 @@ def in_zone(moment: dt.datetime | None, timezone: str) -> str:
 
 
 def is_served(row: Automation) -> bool:
-    """Whether this server serves its agent."""
+    """Whether this server serves its agent; another one of the same database may."""
     return row.agent in site().agents.sources.sources
 
 
 def tell_problem(row: Automation) -> str:
     """What keeps it from running, in a sentence; empty for nothing."""
-    return "" if is_served(row) else NOT_SERVED
+    return "" if is_served(row) else NOT_HERE
 
 
 def read_detail(row: Automation, request: HttpRequest) -> dict[str, Any]:

@@ -172,16 +172,16 @@ async def test_an_agent_that_is_not_served_is_told_of(client: Client, workshop: 
     key = make_automation(workshop, "orphan", "Go.", **daily, **edited)
     sent = await open_as_staff(workshop, "keeper")
     for path in ("/automations/", f"/automations/{key}/"):
-        assert b"Its agent is not served." in (await client.ask("GET", path, **sent)).raw
+        assert b"Its agent is not served here." in (await client.ask("GET", path, **sent)).raw
     turned = await press(client, f"/automations/{key}/revert/", sent)
-    assert "There is no file to go back to." in turned
+    assert "Its agent is not served here. Go back to its file on a server" in turned
 
     async def told() -> Any:
         found = (await client.get("/health"))["automations"]
         return next((each for each in found if each["name"] == "orphan"), None)
 
     shown = await eventually(told)
-    assert (shown["problem"], shown["nextRun"]) == ("Its agent is not served.", None)
+    assert (shown["problem"], shown["nextRun"]) == ("Its agent is not served here.", None)
     workshop.change("DELETE FROM automations_app_automation WHERE id = %s", key)
 
 
