@@ -6,6 +6,7 @@ import time
 from typing import Any, cast
 
 import psycopg
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
@@ -27,6 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         """Make them, and tell how long it took."""
         began = time.monotonic()
+        call_command("migrate", verbosity=0)  # an empty database may have no tables yet
         with acting_for_all("data to measure with"):
             if Run.objects.exists():
                 raise CommandError(
