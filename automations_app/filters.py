@@ -30,10 +30,11 @@ class AutomationFilter(admin.SimpleListFilter):
         """Shown where it is asked for, be it for one that is gone."""
         return bool(self.value())
 
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[int, str]]:
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
         """The chosen one; there may be too many to offer them all."""
-        chosen = Automation.objects.filter(pk=self._read_key()).only("name", "title")
-        return [(row.pk, str(row)) for row in chosen]
+        key = self._read_key()
+        chosen = [] if key is None else Automation.objects.filter(pk=key).only("name", "title")
+        return [(str(row.pk), str(row)) for row in chosen]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Its rows; none for what is no number."""

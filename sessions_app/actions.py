@@ -164,7 +164,7 @@ def _enter_idle(new: NewRun, moment: dt.datetime) -> tuple[int, ...] | None:
     """Make the session running and reserve numbers; None when it is unknown or not idle."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE sessions_app_session SET status = 'running', updated_at = %s,"
+            "UPDATE sessions_app_session s SET status = 'running', updated_at = %s,"
             " last_message_at = %s, message_count = message_count + 1,"
             " reserved_seq = reserved_seq + %s"
             " WHERE id = %s AND agent = %s AND scope_id = %s AND status <> 'expired'"
@@ -172,14 +172,13 @@ def _enter_idle(new: NewRun, moment: dt.datetime) -> tuple[int, ...] | None:
             # row, would be a deadlock. The index decides between two that begin at once.
             # What waits in the queue was accepted before, and goes first.
             # Two questions, because each has an index of its own.
-            " AND NOT EXISTS (SELECT 1 FROM sessions_app_run WHERE session_id = %s"
-            "  AND status IN ('running', 'waiting'))"
-            " AND NOT EXISTS (SELECT 1 FROM sessions_app_run WHERE session_id = %s"
-            "  AND status = 'queued')"
+            " AND NOT EXISTS (SELECT 1 FROM sessions_app_run r WHERE r.session_id = s.id"
+            "  AND r.status IN ('running', 'waiting'))"
+            " AND NOT EXISTS (SELECT 1 FROM sessions_app_run r WHERE r.session_id = s.id"
+            "  AND r.status = 'queued')"
             " RETURNING reserved_seq, input, cache_read, cache_write, cache_write_1h, output,"
             " reasoning",
-            [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id]
-            + [new.session_id] * 2,
+            [moment, moment, log.BLOCK, new.session_id, new.agent, new.scope_id],
         )
         row: tuple[int, ...] | None = cursor.fetchone()
     return row
