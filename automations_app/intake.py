@@ -1,8 +1,8 @@
 """Gathers webhooks that come in at the same time, so that one transaction takes them in.
 
-Law: whoever finds nobody at work begins at once, and what comes meanwhile is the next load; in a
-crowd a load waits a moment for those who are at the door. So one alone is as fast as can be, and
-many share the work.
+Law: whoever finds nobody at work begins at once, and what comes meanwhile is the next load. So one
+alone is as fast as can be, and many share the work. Nobody is waited for: three milliseconds for
+those at the door cost each of twenty senders half as much again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from automations_app.admission import Admitted, Arrived, Outcome, admit
 MOST = 64
 MOST_BYTES = 4 * 1024 * 1024
 """Of one load; a single webhook has at most a megabyte."""
-GATHER_SECONDS = 0.003
-"""That moment; a load has a price of its own, however small it is."""
 WHY = "an automation decides on the partition of its runs"
 
 
@@ -42,7 +40,6 @@ class Intake:
     async def _take_in(self) -> None:
         try:
             while load := self._next_load():
-                crowded = len(load) > 1
                 outcomes = await self._store([arrived for arrived, _ in load])
                 for (_, stored), outcome in zip(load, outcomes, strict=True):
                     if stored.done():  # nobody waits any more
@@ -51,8 +48,7 @@ class Intake:
                         stored.set_exception(outcome)
                     else:
                         stored.set_result(outcome)
-                if crowded:
-                    await asyncio.sleep(GATHER_SECONDS)
+                await asyncio.sleep(0)  # what has come in by now belongs to the next load
         finally:
             self._task = None
 
