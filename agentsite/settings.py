@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,21 +18,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from agentsite.constants import (
     AUTH_PASSWORD_VALIDATORS as AUTH_PASSWORD_VALIDATORS,
-)
-from agentsite.constants import (
     CONTENT_SECURITY_POLICY as CONTENT_SECURITY_POLICY,
-)
-from agentsite.constants import (
     CORS_ALLOW_HEADERS as CORS_ALLOW_HEADERS,
-)
-from agentsite.constants import (
     CSP_RELAXED as CSP_RELAXED,
-)
-from agentsite.constants import (
+    INSTALLED_APPS as INSTALLED_APPS,
+    MIDDLEWARE as MIDDLEWARE,
     REST_FRAMEWORK as REST_FRAMEWORK,
-)
-from agentsite.constants import (
     SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS,
+    UNFOLD as UNFOLD,
 )
 from agentsite.database_url import parse_database_url
 from agentsite.embedded.layout import socket_directory
@@ -273,46 +265,8 @@ except (KeyError, ValueError, OSError):
 
 # -- Django --------------------------------------------------------------------------------
 
-INSTALLED_APPS = [
-    # daphne makes `runserver` an ASGI server and has no other use here; loading it (Twisted)
-    # costs every process 0.6 s and 30 MB, so the other commands go without.
-    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
-    "unfold",
-    "unfold.contrib.filters",
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.staticfiles",
-    "rest_framework",
-    "drf_spectacular",
-    "drf_spectacular_sidecar",
-    "channels",
-    "corsheaders",
-    "csp",
-    "django_celery_beat",
-    "agentsite.bus",
-    "sessions_app",
-    "memory_app",
-    "stores_app",
-    "automations_app",
-    "agentsite.operations",
-    "agentsite.signin",
-    "agentsite",
-]
 STAFF_PATHS = ("/admin/", "/accounts/", "/automations/")
 """Only these pay for sessions, CSRF, authentication and messages (see `middleware.py`)."""
-MIDDLEWARE = [
-    "agentsite.middleware.Security",
-    "agentsite.middleware.XFrameOptions",
-    "agentsite.middleware.ContentSecurityPolicy",
-    "corsheaders.middleware.CorsMiddleware",
-    "agentsite.middleware.StaffSession",
-    "agentsite.middleware.StaffCsrf",
-    "agentsite.middleware.StaffAuthentication",
-    "agentsite.middleware.StaffMessages",
-]
 ROOT_URLCONF = "agentsite.urls"
 ASGI_APPLICATION = "agentsite.asgi.application"
 LIFESPAN: tuple[str, ...] = (
@@ -344,12 +298,6 @@ WHITENOISE_USE_FINDERS = True
 """Files come straight from the apps: there is no collecting step that could be forgotten."""
 SIGN_IN_LINK_SECONDS = 3600
 LOGIN_URL = "/admin/login/"
-UNFOLD = {
-    "SITE_TITLE": "Agent site",
-    "SITE_HEADER": "Agent site",
-    "DASHBOARD_CALLBACK": "agentsite.dashboard.page.fill",
-    "STYLES": ["agentsite.dashboard.page.find_styles"],
-}
 
 # -- What browsers may do ------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ from agentsite import schema
 from agentsite.dashboard.agents import list_agents, show_agent
 from agentsite.evals import pages as evals
 from agentsite.health import health, ready
-from agentsite.host import answer_views as answers
-from agentsite.host import views as chat
+from agentsite.host import answer_views as answers, views as chat
 from agentsite.host.bus_views import events, staff_events
 from agentsite.host.export_views import export_scope
 from agentsite.host.feedback_views import FeedbackView
@@ -28,8 +27,7 @@ from agentsite.host.session_views import (
 from agentsite.host.store_views import DocumentDetail, DocumentList, StoreList
 from agentsite.refusals import bad_request, no_such_page, server_error
 from agentsite.signin.views import sign_in_once
-from automations_app import views as automations
-from automations_app import webhooks
+from automations_app import views as automations, webhooks
 from automations_app.staff import acts, pages
 
 urlpatterns = [

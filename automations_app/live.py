@@ -9,8 +9,7 @@ import asyncio
 import logging
 
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
+from django.db import Error as DatabaseError, InterfaceError, OperationalError
 
 from agentsite.host.site import site
 from agentsite.manifest.bundle import Bundle

@@ -25,8 +25,7 @@ from agentsite.bus.catalogue import (
 )
 from agentsite.engine.deltas import Usage
 from agentsite.engine.events import AnyEvent, Entry, Init, TitleChanged
-from agentsite.engine.messages import ImagePart, Part, ResultStatus
-from agentsite.engine.messages import Message as HistoryMessage
+from agentsite.engine.messages import ImagePart, Message as HistoryMessage, Part, ResultStatus
 from agentsite.engine.steps import RunState
 from agentsite.rows.together import Together
 from sessions_app import log, news

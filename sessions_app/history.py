@@ -10,13 +10,11 @@ import msgspec
 
 from agentsite.engine.messages import (
     ImagePart,
+    Message as HistoryMessage,
     Part,
     ResultStatus,
     TextPart,
     ToolResultPart,
-)
-from agentsite.engine.messages import (
-    Message as HistoryMessage,
 )
 from sessions_app.models import LateResult, Message, ToolCall
 

@@ -15,24 +15,22 @@ from django.db.models.functions import Now
 
 from agentsite.rows.fields import VerbatimJSONField
 from sessions_app.api_keys import ApiKey as ApiKey
-from sessions_app.calls import LateResult as LateResult
-from sessions_app.calls import ModelCall as ModelCall
-from sessions_app.calls import Subagent as Subagent
-from sessions_app.calls import ToolCall as ToolCall
+from sessions_app.calls import (
+    LateResult as LateResult,
+    ModelCall as ModelCall,
+    Subagent as Subagent,
+    ToolCall as ToolCall,
+)
 from sessions_app.metered import Metered
-from sessions_app.prompts import Prompt as Prompt
-from sessions_app.prompts import PromptPiece as PromptPiece
+from sessions_app.prompts import Prompt as Prompt, PromptPiece as PromptPiece
 from sessions_app.querysets import (
     EventBatchQuerySet,
     MessageQuerySet,
     RunQuerySet,
     SessionQuerySet,
 )
-from sessions_app.scopes import Scope as Scope
-from sessions_app.scopes import ScopeCredential as ScopeCredential
-from sessions_app.usage import AgentDay as AgentDay
-from sessions_app.usage import KeyDay as KeyDay
-from sessions_app.usage import UsageDay as UsageDay
+from sessions_app.scopes import Scope as Scope, ScopeCredential as ScopeCredential
+from sessions_app.usage import AgentDay as AgentDay, KeyDay as KeyDay, UsageDay as UsageDay
 
 
 class Session(Metered):

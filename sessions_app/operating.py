@@ -15,8 +15,7 @@ import msgspec
 from django.db import connection, transaction
 
 from agentsite.engine.ids import make_id
-from agentsite.engine.messages import Message as HistoryMessage
-from agentsite.engine.messages import Part
+from agentsite.engine.messages import Message as HistoryMessage, Part
 from agentsite.engine.steps import RunState
 from agentsite.engine.transcript import tell_time
 from sessions_app import interactions, leases, log, queue

@@ -16,8 +16,7 @@ import msgspec
 from django.db.models import Prefetch
 
 from agentsite.engine.events import Entry
-from agentsite.engine.messages import Message as HistoryMessage
-from agentsite.engine.messages import Part
+from agentsite.engine.messages import Message as HistoryMessage, Part
 from agentsite.engine.transcript import (
     assistant_to_api,
     error_to_api,

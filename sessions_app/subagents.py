@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 from django.db.models import Model
 
-from agentsite.engine.messages import Message as HistoryMessage
-from agentsite.engine.messages import ToolResultPart
+from agentsite.engine.messages import Message as HistoryMessage, ToolResultPart
 from agentsite.engine.steps import RunState
 from agentsite.rows.together import Together
 from sessions_app.actions import LeaseLost, NewCall, RunRef

@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
+from django.db import Error as DatabaseError, InterfaceError, OperationalError
 
 from agentsite.evals.trying import GONE_EVAL, HostStops, Trial, try_out
 from agentsite.evals.wishes import CannotTry, find_agent, find_place

@@ -15,8 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
+from django.db import Error as DatabaseError, InterfaceError, OperationalError
 
 from agentsite.host.journal import Journal
 from agentsite.host.trust import RETRY_SECONDS, Trust

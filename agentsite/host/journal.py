@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
+from django.db import Error as DatabaseError, InterfaceError, OperationalError
 
 from agentsite.engine.events import AnyEvent, Entry
 from agentsite.host.clock import now_ms

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import connection, transaction
+from django.db import Error as DatabaseError, connection, transaction
 
 from agentsite.bus.catalogue import FilesChanged, ManifestChanged, ManifestFailed, encode
 from agentsite.bus.models import BusEvent

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
-from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError
+from django.db import Error as DatabaseError, InterfaceError, OperationalError
 
 from agentsite.rows.units import unit
 

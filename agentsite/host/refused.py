@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from django.db import DataError, IntegrityError, ProgrammingError
-from django.db import Error as DatabaseError
+from django.db import DataError, Error as DatabaseError, IntegrityError, ProgrammingError
 
 from agentsite.host.patience import patient_unit
 from agentsite.host.recovery import end_refused

@@ -20,8 +20,7 @@ from agentsite.host.site import site
 from agentsite.rows.tenancy import acting_for_all
 from agentsite.rows.units import unit
 from sessions_app import expiry, keys
-from stores_app.expiry import forget_receipts
-from stores_app.expiry import purge_documents as purge_stored
+from stores_app.expiry import forget_receipts, purge_documents as purge_stored
 
 LONGEST = 600.0
 """Seconds that one task may take."""

@@ -20,10 +20,12 @@ from unfold.paginator import (  # type: ignore[import-untyped]  # it has no type
     InfinitePaginator,
 )
 
-from agentsite.operations import evals_admin as evals_admin
-from agentsite.operations import feedback_admin as feedback_admin
-from agentsite.operations import money_admin as money_admin
-from agentsite.operations import proposals
+from agentsite.operations import (
+    evals_admin as evals_admin,
+    feedback_admin as feedback_admin,
+    money_admin as money_admin,
+    proposals,
+)
 from agentsite.operations.models import AuditEntry, McpServer, PinnedTool, Proposal
 from agentsite.operations.pins import decide
 from agentsite.rows.audited import Audited

@@ -12,12 +12,13 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from agentsite.operations.evals import EvalResult as EvalResult
-from agentsite.operations.evals import EvalRun as EvalRun
-from agentsite.operations.money import Alert as Alert
-from agentsite.operations.money import Budget as Budget
-from agentsite.operations.money import PriceOverride as PriceOverride
-from agentsite.operations.money import Reservation as Reservation
+from agentsite.operations.evals import EvalResult as EvalResult, EvalRun as EvalRun
+from agentsite.operations.money import (
+    Alert as Alert,
+    Budget as Budget,
+    PriceOverride as PriceOverride,
+    Reservation as Reservation,
+)
 
 
 class McpServer(models.Model):

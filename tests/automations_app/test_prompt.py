@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from automations_app.prompt import MAX_EVENT_BYTES, WARNING, compose_prompt, render_event
 from tests.requirements import requirement

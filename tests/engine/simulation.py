@@ -12,8 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from agentsite.engine import events as e
-from agentsite.engine import steps
+from agentsite.engine import events as e, steps
 from agentsite.engine.history import repair
 from agentsite.engine.messages import Message, TextPart, user_message
 from agentsite.engine.transcript import Transcript, fold, user_to_api

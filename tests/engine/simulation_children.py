@@ -9,8 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agentsite.engine import events as e
-from agentsite.engine import steps
+from agentsite.engine import events as e, steps
 from agentsite.engine.messages import ToolCallPart
 from tests.engine.simulation_rows import CallRow, QuestionRow
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
-from agentsite.engine import events as e
-from agentsite.engine import steps
+from agentsite.engine import events as e, steps
 from agentsite.engine.assemble import Assembly
 from agentsite.engine.compaction import split_for_compaction, summary_message, window_cut
 from agentsite.engine.deltas import TextDelta, Usage

@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agentsite.engine.assemble import Assembly, assemble
 from agentsite.engine.deltas import (

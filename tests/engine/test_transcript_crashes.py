@@ -6,8 +6,7 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from agentsite.engine import events as e
 from agentsite.engine.transcript import Transcript, fold, message_id

@@ -10,8 +10,7 @@ import time
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agentsite.engine.events import ToolLogged
 from agentsite.engine.messages import Message, TextPart, ToolCallPart

@@ -13,8 +13,8 @@ from mcp import Client
 from agentsite.mcp_client.connection import Connection
 from agentsite.mcp_client.endpoint import Endpoint, Key
 from agentsite.mcp_client.errors import Lost, McpError, Refused, Unavailable
-from tests.mcp_client.bench import HERE as PROGRAMS
 from tests.mcp_client.bench import (
+    HERE as PROGRAMS,
     Bench,
     lines,
     local,

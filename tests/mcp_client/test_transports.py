@@ -11,8 +11,7 @@ from mcp import Client
 
 from agentsite.mcp_client.endpoint import Key
 from agentsite.mcp_client.errors import Unavailable
-from tests.mcp_client.bench import HERE as PROGRAMS
-from tests.mcp_client.bench import Bench, lines, local, program, until_noted, web
+from tests.mcp_client.bench import HERE as PROGRAMS, Bench, lines, local, program, until_noted, web
 from tests.requirements import requirement
 
 

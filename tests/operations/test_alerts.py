@@ -28,8 +28,7 @@ from agentsite.rows.tenancy import acting_for_all
 from automations_app.models import AutomationRun
 from automations_app.outcomes import Ended, settle
 from sessions_app.models import Run
-from tests.operations.money import cost, run_of, set_budget
-from tests.operations.money import settle as settle_calls
+from tests.operations.money import cost, run_of, set_budget, settle as settle_calls
 from tests.operations.staff_rows import ROWS
 from tests.requirements import requirement
 

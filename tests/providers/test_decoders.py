@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from agentsite.engine.deltas import Delta, Stopped, TextDelta
 from agentsite.fakemodel import anthropic, google, openai_chat, openai_responses

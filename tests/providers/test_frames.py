@@ -17,11 +17,13 @@ from google.genai import types as google_types
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
-from agentsite.fakemodel import FakeModel
-from agentsite.fakemodel import anthropic as fake_anthropic
-from agentsite.fakemodel import google as fake_google
-from agentsite.fakemodel import openai_chat as fake_chat
-from agentsite.fakemodel import openai_responses as fake_responses
+from agentsite.fakemodel import (
+    FakeModel,
+    anthropic as fake_anthropic,
+    google as fake_google,
+    openai_chat as fake_chat,
+    openai_responses as fake_responses,
+)
 from agentsite.fakemodel.frames import Wire
 from agentsite.fakemodel.plan import PlannedError, find_plan
 from agentsite.providers.sse import SseSplitter

@@ -12,8 +12,7 @@ import pytest
 from agentsite.manifest.mcp import McpServer
 from agentsite.mcp_client.endpoint import Key, settle
 from agentsite.operations import pins
-from agentsite.operations.models import McpServer as McpServerRow
-from agentsite.operations.models import PinnedTool
+from agentsite.operations.models import McpServer as McpServerRow, PinnedTool
 from agentsite.operations.pins import ToolVersion
 from agentsite.rows.tenancy import acting_for_all
 from agentsite.rows.units import close_units, unit

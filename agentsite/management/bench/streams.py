@@ -9,8 +9,7 @@ from agentsite.management.bench.cost import Costs, resident
 from agentsite.management.bench.fake import STAMP
 from agentsite.management.bench.figures import Figures, quantile, quantiles
 from agentsite.management.bench.load import RAMP, REAL_TIME, Plan, Way, streaming
-from agentsite.management.bench.report import FIRST, MEMORY
-from agentsite.management.bench.report import REAL_TIME as TABLE
+from agentsite.management.bench.report import FIRST, MEMORY, REAL_TIME as TABLE
 from agentsite.management.bench.stack import Stack
 
 SETTLE = 0.5
