@@ -108,4 +108,6 @@ def test_stamps_replace_the_text_and_nothing_else() -> None:
     assert len(one) == len(frame)
     assert one.startswith(b'x {"type":"text_delta","text":"')
     assert one.endswith(b'"} y')
-    assert one.split(b'"')[-2].isdigit()
+    digits, stop = one.split(b'"')[-2][:-1], one.split(b'"')[-2][-1:]
+    assert digits.isdigit()
+    assert stop == b"."

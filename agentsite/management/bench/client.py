@@ -37,7 +37,7 @@ class Recorder:
         now = time.time_ns() // 1000
         self.characters += len(stamps)
         for at in range(0, len(stamps), STAMP):
-            self.delays.append((now - int(stamps[at : at + STAMP])) / 1000)
+            self.delays.append((now - int(stamps[at : at + STAMP - 1])) / 1000)
 
 
 class Answer(msgspec.Struct):

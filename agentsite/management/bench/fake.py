@@ -1,4 +1,4 @@
-"""The fake model with clocks: each 16-character text delta is the microsecond it was sent at.
+"""The fake model with clocks: each 17-character text delta is the microsecond it was sent at.
 
 Deltas of another length go out as they are, so streams without a pace cost no more than before.
 `python -m agentsite.management.bench.fake --parent PID` prints its address and serves.
@@ -21,8 +21,11 @@ from agentsite.embedded.fate import die_with_parent
 from agentsite.fakemodel.http import Call, Script
 from agentsite.fakemodel.server import FakeModel
 
-STAMP = 16
-"""Digits of the microseconds since the epoch, until the year 2286."""
+STAMP = 17
+"""Digits of the microseconds since the epoch, until the year 2286, and a full stop.
+
+No secret begins with that: a digit at the end could, and then waits for the next delta.
+"""
 _MARK = b'"text":"'
 
 
@@ -41,7 +44,7 @@ class Stamped(Sequence[bytes]):
     @overload
     def __getitem__(self, place: slice) -> list[bytes]: ...
     def __getitem__(self, place: int | slice) -> bytes | list[bytes]:
-        now = b"%d" % (time.time_ns() // 1000)
+        now = b"%d." % (time.time_ns() // 1000)
         if isinstance(place, slice):
             return [before + now + after for before, after in self._parts[place]]
         before, after = self._parts[place]

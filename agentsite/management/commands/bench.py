@@ -30,7 +30,8 @@ HOW = (
     "synchronous_commit {commit}), the fake model, one web process (anthropic adapter), and this "
     "client.\nStreams start one after the other, {ramp:.1f} ms apart (flat out: 1 ms), not at "
     "the same moment. `added` is through the server less the median of the direct way, asked in "
-    "turn.\nA delta is one that the model sent; those that arrive together travel together."
+    "turn.\nA delta is one that the model sent; those that arrive together travel together. "
+    "It ends with a full stop: a letter that could begin a secret waits for the next delta."
 )
 
 
