@@ -44,6 +44,7 @@ SCHEDULES: dict[str, Fits] = {
     ),
 }
 CATCH_UP = ("none", "last", "all")
+WORLDS = 10
 
 
 class World:
@@ -139,13 +140,22 @@ def world(transactional_db: None) -> Iterator[World]:
     made.close()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The whole clock in worlds of a few zones each, so that several can be run side by side."""
+    if "zones" not in metafunc.fixturenames:
+        return
+    worlds = [(SOME, SPRING)]
+    if metafunc.config.getoption("--whole-clock"):
+        worlds = [(ZONES[at::WORLDS], (FIRST, LAST)) for at in range(WORLDS)]
+    metafunc.parametrize(("zones", "span"), worlds, ids=map(str, range(len(worlds))))
+
+
 @requirement("automations.once")
 @pytest.mark.timeout(7200)
 def test_every_due_time_is_claimed_once_never_early_and_what_was_missed_is_told(
-    world: World, request: pytest.FixtureRequest
+    world: World, zones: tuple[str, ...], span: tuple[dt.datetime, dt.datetime]
 ) -> None:
-    whole = request.config.getoption("--whole-clock")
-    zones, (first, last) = (ZONES, (FIRST, LAST)) if whole else (SOME, SPRING)
+    first, last = span
     wanted: dict[int, list[dt.datetime]] = {}
     with time_machine.travel(first, tick=False):
         for number, zone in enumerate(zones):
