@@ -100,17 +100,21 @@ LISTS: dict[str, tuple[str, ...]] = {
         "", "trigger__exact=cron", "paused__exact=1", "origin__exact=file", "q=report-7",
     ),
     "/admin/automations_app/automationrun/": (
-        "", "status__exact=failed", "status__exact=open", "cause__exact=manual",
+        "", "automation__id__exact=1",
+        "status__exact=failed", "status__exact=open", "cause__exact=manual",
         "cause__exact=cron", "q=arun_77", TIMES,
     ),
     "/admin/automations_app/occurrence/": (
-        "", "status__exact=missed", "status__exact=run", "due_at_from_0=2020-01-01",
+        "", "automation__id__exact=1",
+        "status__exact=missed", "status__exact=run", "due_at_from_0=2020-01-01",
     ),
     "/admin/automations_app/inbounddelivery/": (
-        "", "answer=refused", "q=sender-77", "received_at_from_0=2020-01-01",
+        "", "automation__id__exact=1",
+        "answer=refused", "q=sender-77", "received_at_from_0=2020-01-01",
     ),
     "/admin/automations_app/delivery/": (
-        "", "status__exact=dead", "status__exact=delivered", "kind__exact=alert", "target=slack",
+        "", "automation__id__exact=1",
+        "status__exact=dead", "status__exact=delivered", "kind__exact=alert", "target=slack",
         "q=del_77", TIMES,
     ),
     "/admin/django_celery_beat/periodictask/": ("",),
