@@ -219,6 +219,16 @@ async def test_a_server_that_never_answers_keeps_no_run_from_its_work(guest: Cli
     assert "mute cannot be reached" in notice.data["message"]
 
 
+async def stop_soon(client: Client, stream: Stream) -> None:
+    """Stop the run; nobody waits for a server's first look."""
+    began = time.monotonic()
+    reply = await client.post(f"/sessions/{stream.session_id}/interrupt", {})
+    assert reply.json["runId"] == stream.run_id
+    await stream.to_end()
+    assert time.monotonic() - began < FIRST_LOOK_SECONDS / 2
+    assert stream.reason == "user_abort"
+
+
 @requirement("agent.mcp-hung")
 async def test_a_run_that_waits_for_a_server_can_be_stopped(
     house: House, http: aiohttp.ClientSession
@@ -228,12 +238,7 @@ async def test_a_run_that_waits_for_a_server_can_be_stopped(
         client = Client(http, server.url, "stuck")
         async with client.stream("Hello") as stream:
             await stream.event("init")
-            began = time.monotonic()
-            reply = await client.post(f"/sessions/{stream.session_id}/interrupt", {})
-            assert reply.json["runId"] == stream.run_id
-            await stream.to_end()
-    assert time.monotonic() - began < FIRST_LOOK_SECONDS / 2
-    assert stream.reason == "user_abort"
+            await stop_soon(client, stream)
 
 
 @requirement("agent.mcp-hung", "runs.interrupt-text")
@@ -250,9 +255,4 @@ async def test_a_parked_run_is_stopped_without_waiting_for_a_server(
         await stream.event("ask_choice")
         with closing(house.lab.start(**settings).wait_ready()) as server:
             client = Client(http, server.url, "stuck")
-            began = time.monotonic()
-            reply = await client.post(f"/sessions/{stream.session_id}/interrupt", {})
-            assert reply.json["runId"] == stream.run_id
-            await stream.to_end()
-    assert time.monotonic() - began < FIRST_LOOK_SECONDS / 2
-    assert stream.reason == "user_abort"
+            await stop_soon(client, stream)
