@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from agentsite.manifest.automations import TARGET_KEYS
+from agentsite.rows.filters import ChoiceFilter
 from agentsite.rows.keyset import FEW, INDEXED, RESIDUAL
 from automations_app.late import find_due, find_stuck
 from automations_app.models import Automation, AutomationRun, Delivery, InboundDelivery
@@ -129,55 +130,31 @@ class DeliveryStatusFilter(StatusFilter):
         return super().queryset(request, queryset)
 
 
-class CauseFilter(admin.SimpleListFilter):
+class CauseFilter(ChoiceFilter):
     """What set runs off."""
 
-    title, parameter_name = "cause", "cause__exact"
+    title, parameter_name, column = "cause", "cause__exact", "cause"
+    choices_of_column = AutomationRun.Cause.choices
 
     @property
     def reach(self) -> str:
         """What people did has an index."""
         return INDEXED if self.value() in ("manual", "retry") else RESIDUAL
 
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        """All causes."""
-        return list(AutomationRun.Cause.choices)
 
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[AutomationRun]
-    ) -> QuerySet[AutomationRun]:
-        """Runs of the chosen one."""
-        return queryset.filter(cause=self.value()) if self.value() else queryset
-
-
-class KindFilter(admin.SimpleListFilter):
+class KindFilter(ChoiceFilter):
     """Results, or alerts."""
 
-    title, parameter_name = "kind", "kind__exact"
-    residual = True
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        """Both kinds."""
-        return list(Delivery.Kind.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        """Deliveries of the chosen one."""
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+    title, parameter_name, column = "kind", "kind__exact", "kind"
+    choices_of_column = Delivery.Kind.choices
 
 
-class TargetFilter(admin.SimpleListFilter):
+class TargetFilter(ChoiceFilter):
     """Where deliveries go."""
 
     title = parameter_name = "target"
-    residual = True
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        """All kinds of targets."""
-        return [(kind, kind) for kind in TARGET_KEYS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
-        """Deliveries to the chosen kind."""
-        return queryset.filter(target_type=self.value()) if self.value() else queryset
+    column = "target_type"
+    choices_of_column = [(kind, kind) for kind in TARGET_KEYS]
 
 
 class AnswerFilter(admin.SimpleListFilter):

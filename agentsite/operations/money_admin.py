@@ -20,6 +20,7 @@ from agentsite.operations.alerts import KINDS
 from agentsite.operations.budgets import Standing, read_standings
 from agentsite.operations.models import Alert, Budget, PriceOverride
 from agentsite.rows.audited import Audited
+from agentsite.rows.filters import ChoiceFilter
 from agentsite.rows.keyset import FEW, RESIDUAL, KeysetAdmin
 
 SPENT_STATES = {"free": "success", "soft limit passed": "warning", "used up": "danger"}
@@ -184,34 +185,18 @@ class OpenFilter(admin.SimpleListFilter):
         return queryset
 
 
-class KindFilter(admin.SimpleListFilter):
+class KindFilter(ChoiceFilter):
     """What alerts are about."""
 
-    title = parameter_name = "kind"
-    residual = True
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        """All kinds."""
-        return [(kind, kind) for kind in KINDS]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
-        """Alerts of the chosen one."""
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+    title = parameter_name = column = "kind"
+    choices_of_column = [(kind, kind) for kind in KINDS]
 
 
-class LevelFilter(admin.SimpleListFilter):
+class LevelFilter(ChoiceFilter):
     """How bad it is."""
 
-    title = parameter_name = "level"
-    residual = True
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        """Both levels."""
-        return list(Alert.Level.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
-        """Alerts of the chosen one."""
-        return queryset.filter(level=self.value()) if self.value() else queryset
+    title = parameter_name = column = "level"
+    choices_of_column = Alert.Level.choices
 
 
 @admin.register(Alert)

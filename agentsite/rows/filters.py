@@ -7,9 +7,10 @@ is `residual`, so that a page looks through a bounded number of rows.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.dateparse import parse_date, parse_time
@@ -62,6 +63,30 @@ def read_span(given: Mapping[str, Any], name: str) -> tuple[dt.datetime, dt.date
     if start is None and end is None:
         return None
     return start or FIRST, end or LAST
+
+
+class ChoiceFilter(admin.SimpleListFilter):
+    """One value of a column out of those that there may be, which nobody has to read off the rows.
+
+    A subclass says `column` and `choices_of_column`, as `(value, words)`.
+    """
+
+    column: ClassVar[str]
+    choices_of_column: ClassVar[Sequence[tuple[str, str]]]
+
+    @property
+    def reach(self) -> str:
+        """Through rows, where the subclass knows of no index."""
+        return RESIDUAL
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        """All values."""
+        return list(self.choices_of_column)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows of the chosen one."""
+        chosen = {self.column: self.value()} if self.value() else {}
+        return queryset.filter(**chosen)
 
 
 class OtherTimes(Times):
