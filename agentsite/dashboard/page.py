@@ -21,7 +21,7 @@ from agentsite.jobs.absence import NO_LEADER, NO_WORKER
 from agentsite.jobs.leading import is_leaderless
 from agentsite.jobs.queue import are_tasks_left
 from agentsite.operations.models import Alert, PinnedTool
-from sessions_app.admin.formats import show_money, show_ms
+from sessions_app.admin.formats import show_money, show_ms, show_sum
 from sessions_app.models import Run
 
 Context = dict[str, Any]
@@ -185,9 +185,9 @@ def _cost_tiles(spent: costs.Costs) -> list[dict[str, Any]]:
     today = spent.days[-1:]
     missing = to_days(CALLS, today, trouble="unpriced")
     return [
-        tile("Cost today", show_money(spent.today), odd,
+        tile("Cost today", show_sum(spent.today), odd,
              missing if odd else to_usage(today, "model"), bad=bool(odd)),
-        tile(f"Cost of {costs.DAYS} days", show_money(spent.total), "",
+        tile(f"Cost of {costs.DAYS} days", show_sum(spent.total), "",
              to_usage(spent.days, "day")),
     ]  # fmt: skip
 

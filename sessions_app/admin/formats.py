@@ -22,6 +22,13 @@ def show_money(micros: int | None) -> str:
     return "unknown" if micros is None else f"${micros / 1_000_000:,.6f}"
 
 
+def show_sum(micros: int | None) -> str:
+    """The same where there is little room: to the cent from a dollar on."""
+    if micros is None or micros < 1_000_000:
+        return show_money(micros)
+    return f"${micros / 1_000_000:,.2f}"
+
+
 def show_cost(row: Any) -> str:
     """The cost of a session or a run."""
     if row.cost_known:
