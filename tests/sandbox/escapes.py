@@ -1,8 +1,8 @@
 """Ways out of a sandbox: each program prints ESCAPED when it got through.
 
 Law: entries stand alone; `{port}`, `{secret}`, `{pid}` and `{folder}` are filled in by the test:
-a listening port, a file with a secret, a process and a folder of this machine. `$TOOL` is where
-the tool's own files lie.
+a listening port that answers datagrams with `y` (a socket can be connected to itself), a file
+with a secret, a process and a folder of this machine. `$TOOL` is where the tool's own files lie.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ NETWORK = {
     "a public address": f"import socket; socket.create_connection(('192.0.2.1', 80), 1); {E}",
     "datagram": f"import socket; s = socket.socket(2, 2); s.sendto(b'x', ('192.0.2.1', 53)); {E}",
     "datagram to the host": "import socket; s = socket.socket(2, 2); "
-    f"s.connect(('127.0.0.1', {{port}})); s.send(b'x'); s.settimeout(1); s.recv(1); {E}",
+    f"s.connect(('127.0.0.1', {{port}})); s.send(b'x'); s.settimeout(1); "
+    f"assert s.recv(1) == b'y'; {E}",
     "raw socket": f"import socket; socket.socket(2, 3, 1); {E}",
     "packet socket": f"import socket; socket.socket(17, 3, 0); {E}",
     "netlink": f"import socket; socket.socket(16, 3, 0); {E}",

@@ -63,7 +63,7 @@ def _answer(datagrams: socket.socket) -> None:
     with suppress(OSError):
         while True:
             _, sender = datagrams.recvfrom(9)
-            datagrams.sendto(b"x", sender)
+            datagrams.sendto(b"y", sender)
 
 
 def fill(program: str, world: dict[str, str]) -> str:
