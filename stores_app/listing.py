@@ -41,10 +41,12 @@ MAX_WORDS = 1_000
 class Limits(msgspec.Struct, frozen=True):
     """How much work one list may make."""
 
-    few: int = 1_000
-    """Matches that are all fetched and sorted."""
+    few: int = 5_000
+    """Matches that are all fetched and sorted: as many as a walk would look at in vain."""
     walk: int = 5_000
     """Documents looked at along an index before the question is asked as a whole."""
+    held: int = 1_000
+    """Of more matches than few, those held against the other conditions for an "at least"."""
     counted: int = 10_000
     """Beyond this a total is "at least"."""
     timeout_ms: int = 3_000
@@ -282,10 +284,10 @@ class _Listing:
         if not joins.text:
             total = _count(source.first(self.limits.counted + 1))
             return min(total, self.limits.counted), total <= self.limits.counted
-        sql = Sql("WITH f AS MATERIALIZED (") + source.first(self.limits.few + 1)
+        sql = Sql("WITH f AS MATERIALIZED (") + source.first(self.limits.held + 1)
         sql = sql + ") SELECT (SELECT count(*) FROM f), count(*) FROM f"  # noqa: S608 - constants
         seen, met = _fetch(sql + joins + "WHERE" + told)[0]
-        return int(met), int(seen) <= self.limits.few
+        return int(met), int(seen) <= self.limits.held
 
     # ---- the page -----------------------------------------------------------------------
 

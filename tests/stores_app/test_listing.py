@@ -75,7 +75,11 @@ ORDERINGS = [
 ]
 
 
-WAYS = {"few": Limits(), "many": Limits(few=0), "whole": Limits(few=0, walk=0, counted=2)}
+WAYS = {
+    "few": Limits(),
+    "many": Limits(few=0, held=0),
+    "whole": Limits(few=0, walk=0, held=0, counted=2),
+}
 
 
 @pytest.fixture(params=WAYS)
