@@ -28,6 +28,8 @@ from agentsite.engine.messages import Message, Part, TextPart, ThinkingPart, Too
 
 MAX_DEPTH = 64
 """Arguments that nest deeper count as invalid."""
+PACKED = 64
+"""Pieces of text that become one: each is a dozen letters and sixty bytes around them."""
 _Rare = ThinkingDelta | ToolCallStarted | ToolCallArgs | UsageReported | Stopped
 
 
@@ -46,14 +48,16 @@ class _Call:
 
 
 class Assembly:
-    """Collects one answer while it streams; strings are joined at the end only."""
+    """Collects one answer while it streams; no letter is copied more than twice."""
 
-    __slots__ = ("_blocks", "_calls", "_open_text", "_open_thinking", "stopped", "usage")
+    __slots__ = ("_blocks", "_calls", "_loose", "_open_text", "_open_thinking", "stopped", "usage")
 
     def __init__(self) -> None:
         self._blocks: list[list[str] | _Thinking | _Call] = []
         self._calls: dict[str, _Call] = {}
         self._open_text: list[str] | None = None
+        self._loose = 0
+        """Pieces at its end that were not packed yet."""
         self._open_thinking: _Thinking | None = None
         self.usage = Usage()
         """The last usage that was reported."""
@@ -67,10 +71,14 @@ class Assembly:
                 if not delta.text:
                     continue
                 if self._open_text is None:
-                    self._open_text = []
+                    self._open_text, self._loose = [], 0
                     self._open_thinking = None
                     self._blocks.append(self._open_text)
                 self._open_text.append(delta.text)
+                self._loose += 1
+                if self._loose == PACKED:
+                    self._open_text[-PACKED:] = ["".join(self._open_text[-PACKED:])]
+                    self._loose = 0
             else:
                 self._take(delta)
 

@@ -120,6 +120,7 @@ async def _enter_and_start(
         entrance = await _enter(here, caller, body, grace, key)
     follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
     entrance.start()
+    await asyncio.sleep(0)  # the run's request to the model leaves before our answer begins
     return entrance, follower
 
 

@@ -7,7 +7,7 @@ connection never carries them to another caller, and no argument can name anothe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -18,12 +18,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from psycopg import errors, generators, pq, sql
 
-from agentsite.rows.together import Together
+from agentsite.rows.together import Statement, Together, first_words
 
 SCOPE_SETTING = "agentsite.scope"
 PREFIX = "s:"
 """Before every scope: on a pooled connection a setting that was never set comes back as ''."""
 SWITCH = f"SELECT set_config('{SCOPE_SETTING}', %s, true)"
+ENTER = f"SELECT set_config('role', %s, true), set_config('{SCOPE_SETTING}', %s, true)"
 
 Mode = Literal["", " ISOLATION LEVEL REPEATABLE READ, READ ONLY"]
 SNAPSHOT: Mode = " ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -122,8 +123,7 @@ def tenant(scope_id: str, mode: Mode = "") -> Iterator[None]:
     if before == scope_id:
         yield
         return
-    with transaction.atomic():
-        _say(scope_id, None if inside else mode)
+    with transaction.atomic(), _announced(scope_id, None if inside else mode):
         _entered.set(scope_id)
         try:
             yield
@@ -131,6 +131,35 @@ def tenant(scope_id: str, mode: Mode = "") -> Iterator[None]:
             _entered.set(before)
         if inside and not connection.needs_rollback:  # what surrounds it goes on as it was
             _say(before, None)
+
+
+@contextmanager
+def _announced(scope_id: str, begin: Mode | None) -> Iterator[None]:
+    """Name role and scope before the first statement.
+
+    Where all that follows leaves together, they go with it: a round trip less.
+    """
+    if begin != "":
+        _say(scope_id, begin)
+        yield
+        return
+    first_words.set(Statement(ENTER, [settings.DATABASE_TENANT_ROLE, PREFIX + scope_id], None))
+    wrappers = connection.execute_wrappers
+
+    def say_first(execute: Callable[..., Any], *given: Any) -> Any:
+        wrappers.remove(say_first)
+        if first_words.get() is not None:
+            first_words.set(None)
+            _say(scope_id, begin)
+        return execute(*given)
+
+    wrappers.append(say_first)
+    try:
+        yield
+    finally:
+        first_words.set(None)
+        if say_first in wrappers:
+            wrappers.remove(say_first)
 
 
 def switch(scope_id: str, together: Together | None = None) -> None:

@@ -7,6 +7,7 @@ An insert writes what `save(force_insert=True)` writes, without compiling it ane
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
@@ -40,6 +41,10 @@ class Statement(NamedTuple):
     sql: str
     values: Sequence[Any]
     refusal: Exception | None
+
+
+first_words: ContextVar[Statement | None] = ContextVar("first_words", default=None)
+"""What the transaction that is open has to hear before anything else (`tenancy`)."""
 
 
 class Together:
@@ -94,10 +99,12 @@ class Together:
         failed: psycopg.Error | None = None
         counts: list[tuple[psycopg.Cursor[Any], Exception]] = []
         plain = psycopg.Cursor(raw)
+        first = first_words.get()
+        first_words.set(None)
         try:
             with raw.pipeline():
                 try:
-                    for sql, values, refusal in self._statements:
+                    for sql, values, refusal in (*filter(None, [first]), *self._statements):
                         cursor = plain
                         if refusal is not None:
                             cursor = psycopg.Cursor(raw)
