@@ -22,6 +22,8 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
 from django.utils.deprecation import MiddlewareMixin
 
+DATA = ("application/json", "text/event-stream")
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
@@ -96,9 +98,9 @@ class ContentSecurityPolicy(InPlace, CSPMiddleware):
 
 
 def asks_nothing(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Whether an answer is JSON and neither its path nor its view loosens the policy."""
+    """Whether an answer is data and neither its path nor its view loosens the policy."""
     return (
-        response.headers.get("Content-Type") == "application/json"
+        response.headers.get("Content-Type") in DATA
         and not settings.DEBUG
         and not any(name.startswith("_csp") for name in vars(response))
         and not request.path_info.startswith(tuple(settings.CSP_RELAXED))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -101,9 +103,11 @@ class BegunRun(msgspec.Struct, frozen=True):
     """Tokens of the session's earlier runs."""
 
 
-def begin_run(new: NewRun) -> BegunRun:
+def begin_run(new: NewRun, foreseen: Callable[[BegunRun], None] | None = None) -> BegunRun:
     """Create (or find) the session and start a run in it, its first events included.
 
+    With `foreseen` this is all of its transaction; it is told, while the database works, what
+    will have begun unless this raises. Only for a new session without a key.
     Raises `SessionNotFound`, `SessionBusy` or `KeyReused`; then nothing was written.
     """
     moment = to_moment(new.at)
@@ -130,7 +134,8 @@ def begin_run(new: NewRun) -> BegunRun:
             begun = SessionCreated if new.new_session else SessionUpdated
             started = RunStarted(new.run_id, new.session_id)
             news.say(together, new.session_id, begun(new.session_id, "running"), started)
-            together.send()
+            begun_run = BegunRun(entries, before + log.BLOCK, usage)
+            together.send(None if foreseen is None else partial(foreseen, begun_run))
             bind_key(new)
     except (IntegrityError, SessionBusy) as error:
         # What keeps the session busy may be the very same request, sent a moment before.
@@ -140,7 +145,7 @@ def begin_run(new: NewRun) -> BegunRun:
         if "one_live_run_per_session" in str(error):
             raise SessionBusy(new.session_id) from error
         raise
-    return BegunRun(entries, before + log.BLOCK, usage)
+    return begun_run
 
 
 def _first_events(new: NewRun) -> list[AnyEvent]:

@@ -74,10 +74,14 @@ def say_append(together: Together, stretches: list[Stretch]) -> None:
 
 
 def _say_insert(together: Together, stretches: list[Stretch]) -> None:
+    rows = [*map(_to_row, stretches)]
+    if len(rows) == 1:  # arrays cost more to write than one row does
+        together.say(f"INSERT INTO {TABLE} VALUES (%s, %s, %s, %s, %s, %s, %s)", rows[0])  # noqa: S608
+        return
     together.say(
         f"INSERT INTO {TABLE} SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[],"  # noqa: S608
         " %s::bigint[], %s::bigint[], %s::bytea[])",
-        [list(column) for column in zip(*map(_to_row, stretches), strict=True)],
+        [list(column) for column in zip(*rows, strict=True)],
     )
 
 

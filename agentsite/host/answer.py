@@ -69,9 +69,13 @@ class Answer:
         """Ask the model; posts `ModelFinished` or `ModelFailed` to the driver."""
         conversation = self._driver.conversation
         asked = stream_with_fallback(conversation.models, self._request, self._meter)
+        if self._driver.purse.is_limited:
+            await self._driver.begun.wait()
         try:
             async with aclosing(asked) as stream:  # leaving it closes the vendor's connection
                 async for whole_batch in stream:
+                    if not self._driver.begun.is_set():
+                        await self._driver.begun.wait()
                     batch = self._cleaner.clean(whole_batch)
                     self._assembly.feed(batch)
                     self._send(batch)

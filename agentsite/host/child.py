@@ -158,6 +158,7 @@ class Child(Driver):
             children=lambda driver: children(driver, self.assignment.levels),
             purse=parent.purse,
         )
+        self.begun = self.root.begun
         self._unknown = _find_unknown(self.conversation, stored, turn)
         if turn is not None:
             self.calls.begin(turn.position, turn.calls, turn.results)

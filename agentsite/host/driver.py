@@ -94,6 +94,8 @@ class Driver:
         self._answer: Answer | None = None
         self._inbox: asyncio.Queue[steps.Incoming | GivenAnswer] = asyncio.Queue()
         self._work = Work(self)
+        self.begun = asyncio.Event()
+        """Its beginning is durable: what it says may leave and be written."""
         self.steered = False
         """Messages wait to join at the next turn boundary."""
         self.rolled_back = False
@@ -367,6 +369,7 @@ class Driver:
         step, parking = self.step, self.over
         if not step and not parking:
             return
+        await self.begun.wait()
         self.log.closing = parking
         last_seq = step.next_seq - 1
         if self.titles:

@@ -7,7 +7,7 @@ run, message and first events are written in one transaction.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -30,7 +30,7 @@ from agentsite.host.clock import new_id, now_ms, tell_time
 from agentsite.host.conversation import Persona, RunRequest
 from agentsite.host.errors import Refusal, session_not_found
 from agentsite.host.identity import UNKNOWN, Caller
-from agentsite.host.memory_context import recall
+from agentsite.host.memory_context import Recall, recall, remembers
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.rows.secrets import Sealed
 from agentsite.tools.base import clean
@@ -134,6 +134,7 @@ def enter_run(
     owner: str,
     key: IdempotencyKey | None,
     refusal: Refusal | None = None,
+    foreseen: Callable[[OpenedRun], None] | None = None,
 ) -> tuple[Wanted, OpenedRun | SessionBusy | KeyReused]:
     """Prepare and open a run, or tell what is in its way. Synchronous: for `unit`.
 
@@ -143,7 +144,7 @@ def enter_run(
     try:
         if refusal is not None:
             raise actions.find_reuse(wanted.new) or refusal
-        return wanted, open_run(wanted)
+        return wanted, open_run(wanted, foreseen)
     except (SessionBusy, KeyReused) as obstacle:
         return wanted, obstacle
 
@@ -236,8 +237,11 @@ def compose_run(
     return Wanted(agent, new, request, agent.block.on_busy, facts, sealed)
 
 
-def open_run(wanted: Wanted) -> OpenedRun:
+def open_run(wanted: Wanted, foreseen: Callable[[OpenedRun], None] | None = None) -> OpenedRun:
     """Begin the run. Synchronous: for `unit`.
+
+    `foreseen` is told of a run in a new session while the database still writes it, where
+    nothing has to be read for it.
 
     Raises `Refusal`, `actions.SessionBusy`, or `KeyReused` for a repeated request.
     """
@@ -245,8 +249,14 @@ def open_run(wanted: Wanted) -> OpenedRun:
     used = actions.find_reuse(new)
     if used is not None:
         raise used
+    telling: Callable[[BegunRun], None] | None = None
+    if foreseen is not None and new.new_session and new.key is None and not remembers(wanted.agent):
+
+        def telling(begun: BegunRun) -> None:
+            foreseen(_describe(wanted, begun, Recall()))
+
     try:
-        begun = actions.begin_run(new)
+        begun = actions.begin_run(new, telling)
     except actions.SessionNotFound as error:
         raise session_not_found() from error
     ref = RunRef(new.run_id, 1, new.session_id, new.scope_id)
@@ -257,10 +267,15 @@ def open_run(wanted: Wanted) -> OpenedRun:
         wanted.agent, ref, position,
         starting=True, fresh=new.new_session, admin=wanted.request.admin,
     )  # fmt: skip
+    return _describe(wanted, begun, memory)
+
+
+def _describe(wanted: Wanted, begun: BegunRun, memory: Recall) -> OpenedRun:
+    new = wanted.new
     history, images = _load(new, begun, memory.aside)
     return OpenedRun(
         agent=wanted.agent,
-        ref=ref,
+        ref=RunRef(new.run_id, 1, new.session_id, new.scope_id),
         last_seq=begun.entries[-1].seq,
         block_end=begun.block_end,
         state=new.state,

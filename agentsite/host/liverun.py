@@ -78,6 +78,8 @@ class LiveRuns:
         ref = run.driver.ref
         if self._runs.get(ref.run_id) is run:
             del self._runs[ref.run_id]
+        if run not in self.of_session(ref.session_id):
+            return  # it never was one of ours
         self._sessions[ref.session_id].discard(run)
         if not self._sessions[ref.session_id]:
             del self._sessions[ref.session_id]

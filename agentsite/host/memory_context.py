@@ -53,6 +53,12 @@ class Recall(msgspec.Struct, frozen=True):
     """What was added to the message that starts this run; it is on its row."""
 
 
+def remembers(agent: Agent) -> bool:
+    """Whether runs of an agent are told of its memory."""
+    block = agent.bundle.config.memory
+    return block is not None and block.enabled
+
+
 def recall(
     agent: Agent,
     ref: RunRef,

@@ -76,6 +76,11 @@ class Purse:
         )
         self._news = False
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything has to be held before a call."""
+        return bool(self._limits) or self._ledger.is_limited(self.payer)
+
     def pricing(self, model: Named, at: dt.datetime) -> Pricing:
         """How a call of this moment is priced."""
         return self._ledger.pricing(self.agent, model, at)
@@ -97,7 +102,7 @@ class Purse:
         `back` names what was held for calls that have failed, `known` a request that the vendor
         has counted.
         """
-        if not self._limits and not self._ledger.is_limited(self.payer):
+        if not self.is_limited:
             return Held(request)
         config = self._config(model)
         refused: Standing | None = None

@@ -19,25 +19,23 @@ from agentsite.engine import steps
 from agentsite.engine.events import Entry, Noticed
 from agentsite.engine.steps import RunState
 from agentsite.host.agents import ServedAgents
-from agentsite.host.children import Children
+from agentsite.host.build import build_driver
 from agentsite.host.clock import now_ms
-from agentsite.host.conversation import Conversation
 from agentsite.host.driver import Driver
 from agentsite.host.errors import Refusal
 from agentsite.host.hub import Hub
-from agentsite.host.journal import Journal, RunLog
+from agentsite.host.journal import Journal
 from agentsite.host.ledger import Ledger
 from agentsite.host.lifecycle import OpenedRun
 from agentsite.host.liverun import LiveRun, LiveRuns
 from agentsite.host.mcp import McpServers
 from agentsite.host.meter import Meter
 from agentsite.host.patience import log_failure, patient_unit
-from agentsite.host.purse import Purse, record_calls_once
+from agentsite.host.purse import record_calls_once
 from agentsite.host.recovery import GivenUp, TakenRun, reopen
 from agentsite.host.refused import end_if_refused
 from agentsite.host.telling import tell_credential, tell_title
 from agentsite.host.titles import await_title, has_answer, make_title
-from agentsite.operations.budgets import Payer
 from agentsite.rows.tenancy import act_for, acting_for_all
 from agentsite.rows.units import unit
 from agentsite.telemetry import record
@@ -108,42 +106,25 @@ class Runs:
         """Let a run that was just begun go on by itself."""
         self._launch(opened, None)
 
-    def _launch(self, opened: OpenedRun, taken: TakenRun | None) -> None:
-        ref = opened.ref
-        conversation = Conversation(
-            agent=opened.agent,
-            session_id=ref.session_id,
-            run_id=ref.run_id,
-            scope_id=ref.scope_id,
-            request=opened.request,
-            history=opened.history,
-            images=opened.images,
-            session_usage=opened.session_usage,
-            assistant_messages=opened.assistant_messages,
-            message_ids=opened.message_ids,
-            seconds_used=opened.seconds_used,
-            memory=opened.memory,
-            sealed=opened.sealed,
-            persona=opened.persona,
-        )
-        payer = Payer(opened.agent.id, ref.scope_id, ref.run_id, ref.attempt, opened.request.key)
-        driver = Driver(
-            conversation,
-            opened.state,
-            self._journal,
-            RunLog(ref, opened.last_seq, opened.block_end),
-            children=Children,
-            purse=Purse(self._ledger, opened.agent, payer),
-            usage=opened.spent,
-            cost_micros=opened.spent_micros,
-        )
-        driver.purpose = opened.request.purpose
-        run = LiveRun(driver)
-        self.live.add(run)
-        task = asyncio.create_task(self._live_out(run, opened, taken), name=ref.run_id)
+    def start_early(self, opened: OpenedRun) -> LiveRun:
+        """The same for one whose beginning is being committed: it waits for `admit`."""
+        return self._launch(opened, None, early=True)
+
+    def admit(self, run: LiveRun) -> None:
+        """It has begun: from here on it is one of ours, unless it broke before."""
+        if run.task is None or not run.task.done():
+            self.live.add(run)
+        run.driver.begun.set()
+
+    def _launch(self, opened: OpenedRun, taken: TakenRun | None, *, early: bool = False) -> LiveRun:
+        run = LiveRun(build_driver(opened, self._journal, self._ledger))
+        if not early:
+            self.admit(run)
+        task = asyncio.create_task(self._live_out(run, opened, taken), name=opened.ref.run_id)
         run.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return run
 
     async def _live_out(self, run: LiveRun, opened: OpenedRun, taken: TakenRun | None) -> None:
         ref, agent = run.driver.ref, opened.agent.id
@@ -183,6 +164,8 @@ class Runs:
             driver.rolled_back = driver.rolled_back or taken.rollback
             driver.steered = taken.steered
             first = taken.first
+        if driver.conversation.bundle.notice or driver.conversation.bundle.mcp_servers:
+            await driver.begun.wait()
         missing = await self._equip(run)
         if opened.turn is not None:
             driver.calls.begin(opened.turn.position, opened.turn.calls, opened.turn.results)

@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from agentsite.host.bodies import ChatBody, parse_chat
 from agentsite.host.busy import enter_busy, judge_decision
 from agentsite.host.caller import resolve_caller
+from agentsite.host.early import EarlyRun
 from agentsite.host.edges import api, read_json_body
 from agentsite.host.errors import Refusal, session_not_found
 from agentsite.host.identity import Caller
@@ -152,7 +153,10 @@ async def _enter(
     refusal = await judge_decision(body, caller.scope_id)
     began = time.monotonic()
     # One unit for both: every change of thread delays the first delta.
-    wanted, opened = await unit(enter_run, here.agents, body, caller, here.owner, key, refusal)
+    async with EarlyRun(here.runs) as early:
+        wanted, opened = await unit(
+            enter_run, here.agents, body, caller, here.owner, key, refusal, early.foresee
+        )
     here.callers.learn(caller.scope_id, wanted.facts, began)
     here.callers.saw(wanted.agent.id, caller.scope_id)
     if grace is None:
@@ -165,7 +169,8 @@ async def _enter(
 
     def start() -> None:
         here.journal.publish_committed(ref.session_id, *opened.begun)
-        here.runs.start(opened)
+        if not early.admit():
+            here.runs.start(opened)
 
     interest = OneRun(ref.run_id, grace)
     return Entrance(ref.session_id, opened.begun[0].seq - 1, interest, replay=False, start=start)

@@ -6,7 +6,7 @@ An insert writes what `save(force_insert=True)` writes, without compiling it ane
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from types import MappingProxyType
@@ -47,6 +47,9 @@ first_words: ContextVar[Statement | None] = ContextVar("first_words", default=No
 """What the transaction that is open has to hear before anything else (`tenancy`)."""
 
 
+COMMIT = Statement("COMMIT", (), None)
+
+
 class Together:
     """Collects statements; `send` does them. No results: what must be read is asked apart."""
 
@@ -81,44 +84,46 @@ class Together:
         values += map(float, from_now.values())
         self.say(_insertion(row._meta.db_table, tuple(columns), tuple(from_now)), values)
 
-    def send(self) -> None:
+    def send(self, sent: Callable[[], None] | None = None) -> None:
         """Do all, in order, inside the transaction that is open or in one of their own.
 
         The latter because the server takes what comes up to the end of a pipeline as one.
+        With `sent` they are all of the transaction, which is committed in the same trip where
+        nothing else began it; `sent` is called while the database works.
         Raises Django's database errors, or a refusal; then nothing was written.
         """
         if not self._statements:
             return
         connection.ensure_connection()
         with connection.wrap_database_errors:
-            self._send(cast("psycopg.Connection[Any]", connection.connection))
+            self._send(cast("psycopg.Connection[Any]", connection.connection), sent)
 
-    def _send(self, raw: psycopg.Connection[Any]) -> None:
+    def _send(self, raw: psycopg.Connection[Any], sent: Callable[[], None] | None) -> None:
         if raw.prepare_threshold is None:
             raw.prepare_threshold = PREPARE_AFTER  # Django switches preparing off
-        failed: psycopg.Error | None = None
-        counts: list[tuple[psycopg.Cursor[Any], Exception]] = []
-        plain = psycopg.Cursor(raw)
         first = first_words.get()
-        first_words.set(None)
+        whole = first is not None and sent is not None
+        first_words.set(first if whole else None)  # what might still follow begins another one
+        statements = [*filter(None, [first]), *self._statements, *([COMMIT] if whole else [])]
+        plain = psycopg.Cursor(raw)
+        cursors = [plain if each.refusal is None else psycopg.Cursor(raw) for each in statements]
+        failed: psycopg.Error | None = None
         try:
             with raw.pipeline():
                 try:
-                    for sql, values, refusal in (*filter(None, [first]), *self._statements):
-                        cursor = plain
-                        if refusal is not None:
-                            cursor = psycopg.Cursor(raw)
-                            counts.append((cursor, refusal))
-                        cursor.execute(cast("Any", sql), values, prepare=True)
+                    for cursor, each in zip(cursors, statements, strict=True):
+                        cursor.execute(cast("Any", each.sql), each.values, prepare=True)
+                    if sent is not None:
+                        sent()
                 except psycopg.Error as error:
                     failed = error  # the pipeline has to be left in order, and only then raised
         except psycopg.Error as error:
             raise failed or error from None
         if failed is not None:
             raise failed
-        for cursor, refusal in counts:
-            if cursor.rowcount == 0:
-                raise refusal
+        for cursor, each in zip(cursors, statements, strict=True):
+            if each.refusal is not None and cursor.rowcount == 0:
+                raise each.refusal
 
 
 @lru_cache(maxsize=128)

@@ -182,6 +182,7 @@ SERVING: dict[str, Demand] = {
         one_live_run="A session has one live run",
         fence="A writer that lost its lease is refused",
         numbers="A number that was sent is never given out again",
+        committed_first="What has a place in the log is committed before it is sent",
         resume="Any cut, resumed, equals the uncut stream",
         one_done="One done per run, and nothing after it",
         no_connection="A stream holds no database connection",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from agentsite.rows.tenancy import (
     NobodyNamed,
@@ -138,6 +138,65 @@ async def test_nobody_goes_from_one_scope_to_another_but_who_acts_for_all() -> N
     act_for_all("a journal")
     await unit(write_both)
     assert await unit(count) == 3
+
+
+def make(name: str, scope: str) -> MemoryEntry:
+    """An entry that is not written yet."""
+    return MemoryEntry(id=name, agent="desk", scope_id=scope, content="x")
+
+
+@pytest.mark.usefixtures("_database")
+@requirement("scope.writes")
+async def test_what_leaves_together_is_the_tenants_from_its_first_statement() -> None:
+    def insert(*rows: MemoryEntry) -> tuple[str, str | None, bool]:
+        together = Together()
+        for row in rows:
+            together.insert(row)
+        together.send()
+        return where()
+
+    act_for("acme")
+    assert await unit(insert, make("a", "acme")) == (settings.DATABASE_TENANT_ROLE, "acme", True)
+    with pytest.raises(DatabaseError, match="row-level security"):
+        await unit(insert, make("b", "acme"), make("c", "other"))
+    assert await unit(count) == 1
+    await unit(lambda: None)
+    with acting_for_all("a test"):
+        assert await unit(where) == ("postgres", None, False)
+        assert await unit(insert, make("d", "other")) == ("postgres", None, False)
+
+
+@pytest.mark.usefixtures("_database")
+async def test_a_transaction_of_one_trip_is_over_with_it_and_what_follows_is_another() -> None:
+    seen: list[int] = []
+
+    def insert_whole(row: MemoryEntry) -> tuple[str, str | None, bool]:
+        together = Together()
+        together.insert(row)
+        together.send(lambda: seen.append(len(seen)))
+        elsewhere = asyncio.run_coroutine_threadsafe(count_elsewhere(), loop).result(10)
+        assert elsewhere == len(seen)
+        return where()
+
+    async def count_elsewhere() -> int:
+        return await unit(count)
+
+    def insert_and_fail() -> None:
+        insert_whole(make("b", "acme"))
+        keep("c", "acme")
+        raise LookupError
+
+    loop = asyncio.get_running_loop()
+    act_for("acme")
+    assert await unit(insert_whole, make("a", "acme")) == (
+        settings.DATABASE_TENANT_ROLE, "acme", True,
+    )  # fmt: skip
+    with pytest.raises(LookupError):
+        await unit(insert_and_fail)
+    assert await unit(count) == 2
+    with pytest.raises(DatabaseError, match="row-level security"):
+        await unit(insert_whole, make("d", "other"))
+    assert await unit(where) == (settings.DATABASE_TENANT_ROLE, "acme", True)
 
 
 @pytest.mark.usefixtures("_database")
