@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.text import Truncator
 
 from agentsite.rows.filters import ScopeFilter, Times
@@ -117,7 +118,9 @@ class RunAdmin(RunActions, BigTable):
     @admin.display(description="Said")
     def said(self, row: Run) -> str:
         words = Truncator(row.words).chars(70) or "(nothing)"  # type: ignore[attr-defined]
-        return f"Copy: {words}" if row.copy_of else words
+        return format_html(
+            '<span class="ag-said">{}{}</span>', "Copy: " if row.copy_of else "", words
+        )
 
     @admin.display(description="Session")
     def conversation(self, row: Run) -> str:
