@@ -11,10 +11,13 @@ import re
 from pathlib import Path
 
 import psycopg
+from django.conf import settings
 from psycopg.conninfo import conninfo_to_dict
 
-LINE = re.compile(r"\S+ \S+ \S+ \[(\d+)\] LOG:  (?:statement|execute [^:]*): (.*)")
+LINE = re.compile(r"\S+ \S+ \S+ \[(\d+)\] (?:LOG:  (?:statement|execute [^:]*)|DETAIL): (.*)")
 BEGINS = re.compile(r"BEGIN.*SET LOCAL agentsite\.scope = 's:(.*)'$")
+ENTERS = re.compile(rf" ?Parameters: \$1 = '{settings.DATABASE_TENANT_ROLE}', \$2 = 's:(.*)'$")
+"""The same in a pipeline: the values of the statement that names role and scope."""
 
 
 def log_statements(address: str) -> None:
@@ -48,10 +51,10 @@ class Statements:
             if match is None:
                 continue
             pid, words = match.groups()
-            begun = BEGINS.match(words)
+            begun = BEGINS.match(words) or ENTERS.match(words)
             if begun is not None and begun[1] == scope_id:
                 inside.add(pid)
-            if pid in inside:
+            if pid in inside and not words.lstrip().startswith("Parameters: "):
                 found.append(words)
             if words in ("COMMIT", "ROLLBACK"):
                 inside.discard(pid)

@@ -69,11 +69,10 @@ class Answer:
         """Ask the model; posts `ModelFinished` or `ModelFailed` to the driver."""
         conversation = self._driver.conversation
         asked = stream_with_fallback(conversation.models, self._request, self._meter)
-        if self._driver.purse.is_limited:
-            await self._driver.begun.wait()
         try:
             async with aclosing(asked) as stream:  # leaving it closes the vendor's connection
                 async for whole_batch in stream:
+                    self._meter.saw_delta()
                     if not self._driver.begun.is_set():
                         await self._driver.begun.wait()
                     batch = self._cleaner.clean(whole_batch)
@@ -128,7 +127,6 @@ class Answer:
         if self._meter.events:
             self._driver.announce(self._meter.events)
             self._meter.events = []
-        self._meter.saw_delta()
         if NUL in text:
             text = text.replace(NUL, REPLACEMENT)
         if thinking and self._driver.conversation.agent.block.expose_thinking:

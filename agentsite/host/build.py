@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from agentsite.host.children import Children
 from agentsite.host.conversation import Conversation
 from agentsite.host.driver import Driver
@@ -32,13 +34,15 @@ def build_driver(opened: OpenedRun, journal: Journal, ledger: Ledger) -> Driver:
         persona=opened.persona,
     )
     payer = Payer(opened.agent.id, ref.scope_id, ref.run_id, ref.attempt, opened.request.key)
+    begun = asyncio.Event()
     driver = Driver(
         conversation,
         opened.state,
         journal,
         RunLog(ref, opened.last_seq, opened.block_end),
         children=Children,
-        purse=Purse(ledger, opened.agent, payer),
+        purse=Purse(ledger, opened.agent, payer, begun=begun),
+        begun=begun,
         usage=opened.spent,
         cost_micros=opened.spent_micros,
     )

@@ -157,8 +157,8 @@ class Child(Driver):
             parent.log,
             children=lambda driver: children(driver, self.assignment.levels),
             purse=parent.purse,
+            begun=parent.begun,
         )
-        self.begun = self.root.begun
         self._unknown = _find_unknown(self.conversation, stored, turn)
         if turn is not None:
             self.calls.begin(turn.position, turn.calls, turn.results)

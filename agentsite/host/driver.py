@@ -72,6 +72,7 @@ class Driver:
         *,
         children: Callable[[Driver], Children],
         purse: Purse,
+        begun: asyncio.Event,
         usage: Usage = Usage(),  # noqa: B008 - an immutable value
         cost_micros: int | None = 0,
     ) -> None:
@@ -94,7 +95,7 @@ class Driver:
         self._answer: Answer | None = None
         self._inbox: asyncio.Queue[steps.Incoming | GivenAnswer] = asyncio.Queue()
         self._work = Work(self)
-        self.begun = asyncio.Event()
+        self.begun = begun
         """Its beginning is durable: what it says may leave and be written."""
         self.steered = False
         """Messages wait to join at the next turn boundary."""

@@ -250,7 +250,7 @@ def open_run(wanted: Wanted, foreseen: Callable[[OpenedRun], None] | None = None
     if used is not None:
         raise used
     telling: Callable[[BegunRun], None] | None = None
-    if foreseen is not None and new.new_session and new.key is None and not remembers(wanted.agent):
+    if foreseen is not None and _needs_no_rows(wanted):
 
         def telling(begun: BegunRun) -> None:
             foreseen(_describe(wanted, begun, Recall()))
@@ -268,6 +268,13 @@ def open_run(wanted: Wanted, foreseen: Callable[[OpenedRun], None] | None = None
         starting=True, fresh=new.new_session, admin=wanted.request.admin,
     )  # fmt: skip
     return _describe(wanted, begun, memory)
+
+
+def _needs_no_rows(wanted: Wanted) -> bool:
+    """Whether nothing is read or written beside the beginning of the run."""
+    new = wanted.new
+    alone = new.new_session and new.key is None and not new.attachments
+    return alone and not remembers(wanted.agent)
 
 
 def _describe(wanted: Wanted, begun: BegunRun, memory: Recall) -> OpenedRun:

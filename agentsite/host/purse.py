@@ -6,6 +6,7 @@ nothing is asked. Of the main loop's calls so much more is held that one closing
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -63,7 +64,11 @@ class Held(NamedTuple):
 class Purse:
     """Of one run, or of whatever else asks models for an agent."""
 
-    def __init__(self, ledger: Ledger, agent: Agent, payer: Payer) -> None:
+    def __init__(
+        self, ledger: Ledger, agent: Agent, payer: Payer, *, begun: asyncio.Event | None = None
+    ) -> None:
+        self.begun = begun
+        """Set when the run that it is for is durable; None: there is nothing to wait for."""
         self.agent = agent
         self.payer = payer
         self.used = False
@@ -75,11 +80,6 @@ class Purse:
             if limit.kind != "key" or payer.key_id is not None
         )
         self._news = False
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether anything has to be held before a call."""
-        return bool(self._limits) or self._ledger.is_limited(self.payer)
 
     def pricing(self, model: Named, at: dt.datetime) -> Pricing:
         """How a call of this moment is priced."""
@@ -102,8 +102,10 @@ class Purse:
         `back` names what was held for calls that have failed, `known` a request that the vendor
         has counted.
         """
-        if not self.is_limited:
+        if not self._limits and not self._ledger.is_limited(self.payer):
             return Held(request)
+        if self.begun is not None:
+            await self.begun.wait()
         config = self._config(model)
         refused: Standing | None = None
         for cut in range(CUTS):

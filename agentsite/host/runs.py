@@ -172,7 +172,8 @@ class Runs:
         driver.children.adopt(opened.subagents)
         if first == (steps.Begun(),):
             notices = (driver.conversation.bundle.notice, missing)
-            driver.announce([Noticed(notice) for notice in notices if notice is not None])
+            if told := [Noticed(notice) for notice in notices if notice is not None]:
+                driver.announce(told)
         return await driver.drive(*first)
 
     async def _equip(self, run: LiveRun) -> str | None:

@@ -115,12 +115,13 @@ async def _enter_and_start(
     key: IdempotencyKey | None,
     after: int | None,
 ) -> tuple[Entrance, Follower]:
-    if body.message is None:
-        entrance = await _join(here, body.sessionId or "", caller.scope_id, grace, after)
-    else:
-        entrance = await _enter(here, caller, body, grace, key)
-    follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
-    entrance.start()
+    with EarlyRun(here.runs) as early:
+        if body.message is None:
+            entrance = await _join(here, body.sessionId or "", caller.scope_id, grace, after)
+        else:
+            entrance = await _enter(here, caller, body, grace, key, early)
+        follower = follow(here.hub, entrance.session_id, entrance.after, entrance.interest)
+        entrance.start()
     await asyncio.sleep(0)  # the run's request to the model leaves before our answer begins
     return entrance, follower
 
@@ -146,17 +147,21 @@ class Entrance(msgspec.Struct, frozen=True):
 
 
 async def _enter(
-    here: Site, caller: Caller, body: ChatBody, grace: float | None, key: IdempotencyKey | None
+    here: Site,
+    caller: Caller,
+    body: ChatBody,
+    grace: float | None,
+    key: IdempotencyKey | None,
+    early: EarlyRun,
 ) -> Entrance:
     """Start the run that the body asks for."""
     here.runs.check_room(caller.scope_id)
     refusal = await judge_decision(body, caller.scope_id)
     began = time.monotonic()
     # One unit for both: every change of thread delays the first delta.
-    async with EarlyRun(here.runs) as early:
-        wanted, opened = await unit(
-            enter_run, here.agents, body, caller, here.owner, key, refusal, early.foresee
-        )
+    wanted, opened = await unit(
+        enter_run, here.agents, body, caller, here.owner, key, refusal, early.foresee
+    )
     here.callers.learn(caller.scope_id, wanted.facts, began)
     here.callers.saw(wanted.agent.id, caller.scope_id)
     if grace is None:

@@ -147,10 +147,10 @@ def _announced(scope_id: str, begin: Mode | None) -> Iterator[None]:
     wrappers = connection.execute_wrappers
 
     def say_first(execute: Callable[..., Any], *given: Any) -> Any:
-        wrappers.remove(say_first)
         if first_words.get() is not None:
-            first_words.set(None)
             _say(scope_id, begin)
+            first_words.set(None)
+        wrappers.remove(say_first)
         return execute(*given)
 
     wrappers.append(say_first)

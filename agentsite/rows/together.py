@@ -6,6 +6,7 @@ An insert writes what `save(force_insert=True)` writes, without compiling it ane
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple, cast
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.expressions import DatabaseDefault
+
+logger = logging.getLogger(__name__)
 
 NONE: Mapping[str, float] = MappingProxyType({})
 PREPARE_AFTER = 5
@@ -47,7 +50,7 @@ first_words: ContextVar[Statement | None] = ContextVar("first_words", default=No
 """What the transaction that is open has to hear before anything else (`tenancy`)."""
 
 
-COMMIT = Statement("COMMIT", (), None)
+BEGIN, COMMIT = Statement("BEGIN", (), None), Statement("COMMIT", (), None)
 
 
 class Together:
@@ -88,12 +91,14 @@ class Together:
         """Do all, in order, inside the transaction that is open or in one of their own.
 
         The latter because the server takes what comes up to the end of a pipeline as one.
-        With `sent` they are all of the transaction, which is committed in the same trip where
-        nothing else began it; `sent` is called while the database works.
-        Raises Django's database errors, or a refusal; then nothing was written.
+        With `sent` they are all of the transaction: where nothing else began it, it is committed
+        in the same trip. `sent` is called while the database works, must not touch it, and what it
+        raises is logged. Raises Django's database errors, or a refusal; then nothing was written.
         """
         if not self._statements:
             return
+        if sent is not None and any(each.refusal is not None for each in self._statements):
+            raise ValueError("what is committed in the same trip cannot be refused afterwards")
         connection.ensure_connection()
         with connection.wrap_database_errors:
             self._send(cast("psycopg.Connection[Any]", connection.connection), sent)
@@ -103,8 +108,10 @@ class Together:
             raw.prepare_threshold = PREPARE_AFTER  # Django switches preparing off
         first = first_words.get()
         whole = first is not None and sent is not None
-        first_words.set(first if whole else None)  # what might still follow begins another one
-        statements = [*filter(None, [first]), *self._statements, *([COMMIT] if whole else [])]
+        statements = self._statements
+        if first is not None:
+            raw.autocommit = True  # else the driver begins, and waits for the answer
+            statements = [BEGIN, first, *statements, *([COMMIT] if whole else [])]
         plain = psycopg.Cursor(raw)
         cursors = [plain if each.refusal is None else psycopg.Cursor(raw) for each in statements]
         failed: psycopg.Error | None = None
@@ -114,16 +121,29 @@ class Together:
                     for cursor, each in zip(cursors, statements, strict=True):
                         cursor.execute(cast("Any", each.sql), each.values, prepare=True)
                     if sent is not None:
-                        sent()
+                        _tell(sent)
                 except psycopg.Error as error:
                     failed = error  # the pipeline has to be left in order, and only then raised
         except psycopg.Error as error:
             raise failed or error from None
         if failed is not None:
             raise failed
-        for cursor, each in zip(cursors, statements, strict=True):
-            if each.refusal is not None and cursor.rowcount == 0:
-                raise each.refusal
+        if not whole:  # else what might still follow begins another transaction
+            first_words.set(None)
+        _refuse(cursors, statements)
+
+
+def _refuse(cursors: Sequence[psycopg.Cursor[Any]], statements: Sequence[Statement]) -> None:
+    for cursor, each in zip(cursors, statements, strict=True):
+        if each.refusal is not None and cursor.rowcount == 0:
+            raise each.refusal
+
+
+def _tell(sent: Callable[[], None]) -> None:
+    try:
+        sent()
+    except Exception:  # the commit is on its way, whatever whoever is told makes of it
+        logger.exception("what has to be told while the database commits was not")
 
 
 @lru_cache(maxsize=128)

@@ -28,7 +28,8 @@ async def unit(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `fn(*args, **kwargs)` on one of the threads for rows and return its result.
 
     On behalf of whoever is acted for (`tenancy`), else `NobodyNamed`: for a scope in one
-    transaction, which what `fn` raises undoes. Context variables are copied in. When the await
+    transaction, which what `fn` raises undoes (but not what it had committed in one trip by
+    `Together.send(sent)`). Context variables are copied in. When the await
     is cancelled the unit still runs to its end, as a transaction must, and cleans up.
     """
     return await _run_on_thread(partial(_act, "", partial(fn, *args, **kwargs)))

@@ -167,7 +167,9 @@ async def test_what_leaves_together_is_the_tenants_from_its_first_statement() ->
 
 
 @pytest.mark.usefixtures("_database")
-async def test_a_transaction_of_one_trip_is_over_with_it_and_what_follows_is_another() -> None:
+async def test_a_transaction_of_one_trip_is_over_with_it_and_what_follows_is_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     seen: list[int] = []
 
     def insert_whole(row: MemoryEntry) -> tuple[str, str | None, bool]:
@@ -196,6 +198,22 @@ async def test_a_transaction_of_one_trip_is_over_with_it_and_what_follows_is_ano
     assert await unit(count) == 2
     with pytest.raises(DatabaseError, match="row-level security"):
         await unit(insert_whole, make("d", "other"))
+
+    def insert_and_be_deaf() -> None:
+        together = Together()
+        together.insert(make("e", "acme"))
+        together.send(lambda: keep("f", "acme"))  # the database is busy: it must not be asked
+
+    def insert_and_refuse() -> None:
+        together = Together()
+        together.say("SELECT 1 WHERE false", [], LookupError())
+        together.send(lambda: None)
+
+    await unit(insert_and_be_deaf)
+    assert await unit(count) == 3
+    assert "was not" in caplog.text
+    with pytest.raises(ValueError, match="refused afterwards"):
+        await unit(insert_and_refuse)
     assert await unit(where) == (settings.DATABASE_TENANT_ROLE, "acme", True)
 
 
