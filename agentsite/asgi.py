@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -68,11 +68,10 @@ class Lifespan:
         """One request; whoever is cut off before the answer begins is told so in JSON."""
         begun = cut = False
 
-        async def tell(message: MutableMapping[str, Any]) -> None:
+        def tell(message: MutableMapping[str, Any]) -> Awaitable[None]:
             nonlocal begun
             begun = True
-            if not cut:
-                await send(message)
+            return _drop() if cut else send(message)
 
         try:
             await self.app(scope, receive, tell)
@@ -103,6 +102,10 @@ class Lifespan:
                 await module.shutdown()
             except Exception:
                 log.exception("%s did not shut down cleanly.", module.__name__)
+
+
+async def _drop() -> None:
+    """Send nothing: the answer was cut off."""
 
 
 application = Lifespan(StaticFiles(BodyLimit(cast("App", Handler()))))

@@ -9,12 +9,14 @@ have to hand the interpreter over to such a thread and wait to get it back, twic
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
 
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import set_script_prefix
+
+T = TypeVar("T")
 
 HEEDLESS = "/webhooks"
 """What a sender does here while it waits changes nothing: nobody listens for its leaving."""
@@ -41,6 +43,13 @@ class Handler(ASGIHandler):
             await self._serve(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    @classmethod
+    def chunk_bytes(cls, data: Sequence[T]) -> Iterator[tuple[Sequence[T], bool]]:
+        """The pieces in which a body leaves, each with whether it is the last."""
+        if len(data) <= cls.chunk_size:  # all that streams: no generator for each of its pieces
+            return iter(((data, True),))
+        return super().chunk_bytes(data)
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         try:

@@ -74,18 +74,29 @@ class Listener:
                 self.listening = False
 
     def _take(self, payload: str) -> None:
-        words = payload.split()
-        runs = [word[1:] for word in words if word.startswith("!")]
-        if runs:
-            self._hear(runs)  # not waited for: streams must hear what comes behind
-        offered = [word[1:] for word in words if word.startswith("?")]
-        if offered:
-            self._take_up(offered)
-        self._hub.end([word[1:] for word in words if word.startswith("-")])
-        told = [word.partition(":") for word in words if word[0] not in "!-?"]
-        # Higher numbers than we have given out: somebody else has the run, whatever we believe.
-        heard = [(name, int(seq)) for name, _, seq in told if self._hub.listened(name)]
-        self._hub.nudge([name for name, seq in heard if seq > self._last_given(name)])
+        marked: dict[str, list[str]] = {"!": [], "?": [], "-": []}
+        told: list[str] = []
+        for word in payload.split():
+            if word[0] in marked:
+                marked[word[0]].append(word[1:])
+            else:
+                told.append(word)
+        if marked["!"]:
+            self._hear(marked["!"])  # not waited for: streams must hear what comes behind
+        if marked["?"]:
+            self._take_up(marked["?"])
+        self._hub.end(marked["-"])
+        self._hub.nudge(self._find_behind(told))
+
+    def _find_behind(self, told: list[str]) -> list[str]:
+        """Sessions that are listened to and have more than this process has given out."""
+        behind: list[str] = []
+        for word in told:
+            name, _, seq = word.partition(":")
+            # Higher numbers than ours: somebody else has the run, whatever we believe.
+            if self._hub.listened(name) and int(seq) > self._last_given(name):
+                behind.append(name)
+        return behind
 
 
 def connection_parameters() -> dict[str, Any]:

@@ -22,6 +22,9 @@ class TextCleaner:
     def push(self, piece: str) -> str:
         """What may leave now."""
         text = self._rest + piece if self._rest else piece
+        if self._redactor.is_innocent(text):
+            self._rest = ""
+            return text
         safe = self._redactor.find_safe_end(text)
         self._rest = text[safe:]
         return self._redactor.text(text[:safe]) if safe >= SHORTEST else text[:safe]

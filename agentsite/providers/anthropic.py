@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from agentsite.engine.deltas import Delta
@@ -64,11 +64,15 @@ class AnthropicModel:
         self._client_name = clients.digest(PROVIDER, config.base_url, config.region, identity)
         self.limit_key = f"{PROVIDER}:{self._client_name}"
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
         """Yield batches of deltas, `Stopped` last. Raises ProviderError."""
+        decoder = AnthropicDecoder(PROVIDER, self.name)
+        return stream_decoded(self._ask(request), decoder, self._config, to_error)
+
+    @asynccontextmanager
+    async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:
         config = self._config
         body = to_request(request, config)
-        decoder = AnthropicDecoder(PROVIDER, self.name)
         build = prepare_bedrock(config) if config.region else prepare_client(config)
         await clients.load("anthropic", "httpx2")
         async with clients.lease(self._client_name, build) as client:
@@ -76,9 +80,8 @@ class AnthropicModel:
                 opened = open_bedrock(client, body, config.timeout)
             else:
                 opened = post(client, "/v1/messages", body, config.timeout)
-            async with aclosing(stream_decoded(opened, decoder, config, to_error)) as batches:
-                async for batch in batches:
-                    yield batch
+            async with opened as read:
+                yield read
 
 
 def to_error(error: Exception, config: ModelConfig) -> ProviderError:

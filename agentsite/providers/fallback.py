@@ -81,17 +81,19 @@ async def stream_with_fallback(
             admitted = await observer.admit(model, request)
             asked = True
             observer.asked(model)
-            async with aclosing(hold_usage(model.stream(admitted))) as batches:
-                async for batch in batches:
+            answer = cast(AsyncGenerator[tuple[Delta, ...]], model.stream(admitted))
+            async with aclosing(answer) as batches:
+                if first := await find_content(batches):
                     left = True
+                    yield first
+                async for batch in batches:
                     yield batch
             throttle.ease(limit_key(model))
             return
         except ProviderError as error:
             if asked:
                 observer.failed(model, error)
-                if error.kind == "rate_limited":
-                    throttle.slow(limit_key(model), error.retry_after)
+                slow_down(throttle, model, error)
             if left or error.kind not in _FALLS_BACK:
                 raise
             if not last:
@@ -104,6 +106,12 @@ async def stream_with_fallback(
             tries += 1
             observer.retrying(model, error, seconds)
         await sleep(seconds)
+
+
+def slow_down(throttle: Throttle, model: Model, error: ProviderError) -> None:
+    """Brake the calls of this key, if it was told that there were too many."""
+    if error.kind == "rate_limited":
+        throttle.slow(limit_key(model), error.retry_after)
 
 
 async def take_turn(
@@ -125,24 +133,14 @@ async def take_turn(
     await sleep(throttle.start(key))
 
 
-async def hold_usage(
-    batches: AsyncIterator[tuple[Delta, ...]],
-) -> AsyncGenerator[tuple[Delta, ...]]:
-    """Pass batches on; usage alone waits for the first content."""
-    async with aclosing(cast(AsyncGenerator[tuple[Delta, ...]], batches)) as source:
-        held: tuple[Delta, ...] = ()
-        async for batch in source:
-            if all(isinstance(delta, UsageReported) for delta in batch):
-                held += batch
-                continue
-            yield held + batch
+async def find_content(batches: AsyncIterator[tuple[Delta, ...]]) -> tuple[Delta, ...]:
+    """Return all up to the first batch with content; usage alone, if nothing else comes."""
+    held: tuple[Delta, ...] = ()
+    async for batch in batches:
+        held += batch
+        if not all(isinstance(delta, UsageReported) for delta in batch):
             break
-        else:
-            if held:
-                yield held
-            return
-        async for batch in source:
-            yield batch
+    return held
 
 
 def retry_wait(

@@ -10,7 +10,7 @@ import asyncio
 import mimetypes
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from agentsite.engine.deltas import Delta
@@ -57,17 +57,20 @@ class GoogleModel:
         )
         self.limit_key = f"{PROVIDER}:{self._client_name}"
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
         """Yield batches of deltas, `Stopped` last. Raises ProviderError."""
+        decoder = GoogleDecoder(PROVIDER, self.name)
+        return stream_decoded(self._ask(request), decoder, self._config, to_error)
+
+    @asynccontextmanager
+    async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:
         config = self._config
-        build = prepare_client(config)
-        body, decoder = to_request(request, config), GoogleDecoder(PROVIDER, self.name)
+        build, body = prepare_client(config), to_request(request, config)
         await clients.load("google.genai", "google.genai.errors", "aiohttp")
         async with clients.lease(self._client_name, build) as client:
             opened = open_stream(client, model_path(config), body, config.timeout)
-            async with aclosing(stream_decoded(opened, decoder, config, to_error)) as batches:
-                async for batch in batches:
-                    yield batch
+            async with opened as read:
+                yield read
 
 
 def model_path(config: ModelConfig) -> str:

@@ -6,8 +6,8 @@ Their request and stream mappings are in `openai_responses.py` and `openai_chat.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from agentsite.engine.deltas import Delta
@@ -16,7 +16,7 @@ from agentsite.manifest.models import ModelConfig
 from agentsite.providers import clients, openai_chat, openai_responses
 from agentsite.providers.base import ProviderError
 from agentsite.providers.openai_address import BASE_URL, PROVIDER, is_openai, origin_of
-from agentsite.providers.transport import post, require_key, stream_decoded, to_sdk_error
+from agentsite.providers.transport import Read, post, require_key, stream_decoded, to_sdk_error
 from agentsite.providers.wire import Decoder
 
 
@@ -32,18 +32,22 @@ class OpenAIModel:
         self._client_name = clients.digest(PROVIDER, config.base_url, secret)
         self.limit_key = f"{PROVIDER}:{self._client_name}"
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
         """Yield batches of deltas, `Stopped` last. Raises ProviderError."""
+        decoder = make_decoder(self._config)
+        return stream_decoded(self._ask(request), decoder, self._config, to_error)
+
+    @asynccontextmanager
+    async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:
         config = self._config
-        build = prepare_client(config)
+        build, body = prepare_client(config), to_request(request, config)
         path = "/responses" if uses_responses(config) else "/chat/completions"
-        body, decoder = to_request(request, config), make_decoder(config)
         await clients.load("openai", "httpx2")
-        async with clients.lease(self._client_name, build) as client:
-            opened = post(client, path, body, config.timeout)
-            async with aclosing(stream_decoded(opened, decoder, config, to_error)) as batches:
-                async for batch in batches:
-                    yield batch
+        async with (
+            clients.lease(self._client_name, build) as client,
+            post(client, path, body, config.timeout) as read,
+        ):
+            yield read
 
 
 def uses_responses(config: ModelConfig) -> bool:

@@ -39,6 +39,20 @@ def test_no_cut_lets_a_secret_out(pieces: list[str], places: list[int]) -> None:
         assert told == whole
 
 
+@given(PIECES)
+def test_what_passes_at_once_is_whole_and_clean(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    if REDACTOR.is_innocent(text):
+        assert REDACTOR.find_safe_end(text) == len(text)
+        assert REDACTOR.text(text) == text
+
+
+def test_ordinary_text_passes_at_once_and_the_begin_of_a_secret_does_not() -> None:
+    assert REDACTOR.is_innocent("Hello there, my friend")
+    assert not REDACTOR.is_innocent("it is s")
+    assert not REDACTOR.is_innocent("sk-live-abcabcd stands here.")
+
+
 def test_ordinary_text_does_not_wait() -> None:
     cleaner = TextCleaner(REDACTOR)
     assert [cleaner.push(piece) for piece in ("Hello", " there, ", "my friend")] == [
