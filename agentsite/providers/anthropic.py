@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from agentsite.engine.deltas import Delta
@@ -19,6 +20,7 @@ from agentsite.manifest.models import ModelConfig
 from agentsite.providers import clients
 from agentsite.providers.anthropic_stream import AnthropicDecoder
 from agentsite.providers.base import ProviderError
+from agentsite.providers.clients import Build, Made
 from agentsite.providers.history import (
     NO_TEXT,
     cache_places,
@@ -69,13 +71,21 @@ class AnthropicModel:
         decoder = AnthropicDecoder(PROVIDER, self.name)
         return stream_decoded(self._ask(request), decoder, self._config, to_error)
 
+    async def prepare(self) -> None:
+        """Have the client ready, so that the first call waits for none. Raises ProviderError."""
+        async with self._lease():
+            pass
+
+    def _lease(self) -> AbstractAsyncContextManager[Any]:
+        config = self._config
+        build = prepare_bedrock(config) if config.region else prepare_client(config)
+        return clients.lease(self._client_name, build, ("anthropic", "httpx2"))
+
     @asynccontextmanager
     async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:
         config = self._config
         body = to_request(request, config)
-        build = prepare_bedrock(config) if config.region else prepare_client(config)
-        await clients.load("anthropic", "httpx2")
-        async with clients.lease(self._client_name, build) as client:
+        async with self._lease() as client:
             if config.region:
                 opened = open_bedrock(client, body, config.timeout)
             else:
@@ -89,12 +99,10 @@ def to_error(error: Exception, config: ModelConfig) -> ProviderError:
     return to_sdk_error(error, config)
 
 
-def prepare_client(
-    config: ModelConfig,
-) -> Callable[[], tuple[Any, Callable[[], Awaitable[object]]]]:
+def prepare_client(config: ModelConfig) -> Build:
     key = require_key(config)
 
-    def build() -> tuple[Any, Callable[[], Awaitable[object]]]:
+    def make() -> Made:
         import anthropic
 
         client = anthropic.AsyncAnthropic(
@@ -105,12 +113,10 @@ def prepare_client(
         )
         return client, client.close
 
-    return build
+    return partial(asyncio.to_thread, make)
 
 
-def prepare_bedrock(
-    config: ModelConfig,
-) -> Callable[[], tuple[Any, Callable[[], Awaitable[object]]]]:
+def prepare_bedrock(config: ModelConfig) -> Build:
     given = config.credentials
     if given.aws_access_key_id is None or given.aws_secret_access_key is None:
         problem = "a region means Bedrock, which needs credentials.aws_access_key_id and"
@@ -118,7 +124,7 @@ def prepare_bedrock(
     access, secret = given.aws_access_key_id, given.aws_secret_access_key
     session = given.aws_session_token
 
-    def build() -> tuple[Any, Callable[[], Awaitable[object]]]:
+    def make() -> Made:
         import anthropic
 
         client = anthropic.AsyncAnthropicBedrock(
@@ -133,7 +139,7 @@ def prepare_bedrock(
         )
         return client, client.close
 
-    return build
+    return partial(asyncio.to_thread, make)
 
 
 @asynccontextmanager

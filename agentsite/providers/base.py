@@ -102,6 +102,9 @@ class VendorModel(Model, Protocol):
     limit_key: str
     """Same for all models whose calls share a vendor's rate limit; holds no secret."""
 
+    async def prepare(self) -> None:
+        """Have all ready that a first call would wait for. Raises ProviderError."""
+
 
 def hide_secrets(text: str) -> str:
     """Return text with everything that looks like a vendor's key taken out."""

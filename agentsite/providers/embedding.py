@@ -43,8 +43,7 @@ async def embed(config: ModelConfig, texts: Sequence[str]) -> Embedded:
 
 async def _ask_openai(config: ModelConfig, texts: Sequence[str]) -> Answer:
     build = openai.prepare_client(config)
-    await clients.load("openai", "httpx2")
-    async with clients.lease(_name(config), build) as client:
+    async with clients.lease(_name(config), build, openai.MODULES) as client:
         try:
             async with asyncio.timeout(config.timeout):
                 answer = await client.embeddings.create(
@@ -59,9 +58,8 @@ async def _ask_openai(config: ModelConfig, texts: Sequence[str]) -> Answer:
 
 async def _ask_google(config: ModelConfig, texts: Sequence[str]) -> Answer:
     build = google.prepare_client(config)
-    await clients.load("google.genai", "google.genai.errors", "aiohttp")
     contents: list[Any] = [{"parts": [{"text": text}]} for text in texts]
-    async with clients.lease(_name(config), build) as client:
+    async with clients.lease(_name(config), build, google.MODULES) as client:
         try:
             async with asyncio.timeout(config.timeout):
                 answer = await client.aio.models.embed_content(

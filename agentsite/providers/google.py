@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from agentsite.engine.deltas import Delta
@@ -27,6 +27,7 @@ from agentsite.engine.ports import ModelRequest
 from agentsite.manifest.models import ModelConfig
 from agentsite.providers import clients
 from agentsite.providers.base import ProviderError, classify, read_error_body, text_of
+from agentsite.providers.clients import Build, Made
 from agentsite.providers.google_stream import PROVIDER, GoogleDecoder, read_retry_info
 from agentsite.providers.history import NO_TEXT, echo_of, plain_text, require_data
 from agentsite.providers.transport import (
@@ -37,6 +38,8 @@ from agentsite.providers.transport import (
     to_connection_error,
 )
 
+MODULES = ("google.genai", "google.genai.errors", "aiohttp")
+"""What its clients need."""
 _NO_SIGNATURE = "skip_thought_signature_validator"
 _VERSION = re.compile(r"gemini-(\d+)")
 _API_VERSIONS = {False: "v1beta", True: "v1beta1"}
@@ -62,12 +65,19 @@ class GoogleModel:
         decoder = GoogleDecoder(PROVIDER, self.name)
         return stream_decoded(self._ask(request), decoder, self._config, to_error)
 
+    async def prepare(self) -> None:
+        """Have the client ready, so that the first call waits for none. Raises ProviderError."""
+        async with self._lease():
+            pass
+
+    def _lease(self) -> AbstractAsyncContextManager[Any]:
+        return clients.lease(self._client_name, prepare_client(self._config), MODULES)
+
     @asynccontextmanager
     async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:
         config = self._config
-        build, body = prepare_client(config), to_request(request, config)
-        await clients.load("google.genai", "google.genai.errors", "aiohttp")
-        async with clients.lease(self._client_name, build) as client:
+        body = to_request(request, config)
+        async with self._lease() as client:
             opened = open_stream(client, model_path(config), body, config.timeout)
             async with opened as read:
                 yield read
@@ -80,13 +90,11 @@ def model_path(config: ModelConfig) -> str:
     return f"{name}:streamGenerateContent?alt=sse"
 
 
-def prepare_client(
-    config: ModelConfig,
-) -> Callable[[], tuple[Any, Callable[[], Awaitable[object]]]]:
+def prepare_client(config: ModelConfig) -> Build:
     on_vertex = config.region is not None
     key = None if on_vertex and config.credentials.project else require_key(config)
 
-    def build() -> tuple[Any, Callable[[], Awaitable[object]]]:
+    async def build() -> Made:
         import aiohttp
         from google import genai
         from google.genai import types
@@ -101,7 +109,8 @@ def prepare_client(
             # Without retry options the SDK repeats failed connections on its own, after a sleep.
             retry_options=types.HttpRetryOptions(attempts=1),
         )
-        client = genai.Client(
+        client = await asyncio.to_thread(
+            genai.Client,
             vertexai=on_vertex,
             api_key=key,
             project=config.credentials.project if on_vertex else None,

@@ -6,8 +6,10 @@ Their request and stream mappings are in `openai_responses.py` and `openai_chat.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from agentsite.engine.deltas import Delta
@@ -15,9 +17,13 @@ from agentsite.engine.ports import ModelRequest
 from agentsite.manifest.models import ModelConfig
 from agentsite.providers import clients, openai_chat, openai_responses
 from agentsite.providers.base import ProviderError
+from agentsite.providers.clients import Build, Made
 from agentsite.providers.openai_address import BASE_URL, PROVIDER, is_openai, origin_of
 from agentsite.providers.transport import Read, post, require_key, stream_decoded, to_sdk_error
 from agentsite.providers.wire import Decoder
+
+MODULES = ("openai", "httpx2")
+"""What its clients need."""
 
 
 class OpenAIModel:
@@ -37,14 +43,21 @@ class OpenAIModel:
         decoder = make_decoder(self._config)
         return stream_decoded(self._ask(request), decoder, self._config, to_error)
 
+    async def prepare(self) -> None:
+        """Have the client ready, so that the first call waits for none. Raises ProviderError."""
+        async with self._lease():
+            pass
+
+    def _lease(self) -> AbstractAsyncContextManager[Any]:
+        return clients.lease(self._client_name, prepare_client(self._config), MODULES)
+
     @asynccontextmanager
     async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:
         config = self._config
-        build, body = prepare_client(config), to_request(request, config)
+        body = to_request(request, config)
         path = "/responses" if uses_responses(config) else "/chat/completions"
-        await clients.load("openai", "httpx2")
         async with (
-            clients.lease(self._client_name, build) as client,
+            self._lease() as client,
             post(client, path, body, config.timeout) as read,
         ):
             yield read
@@ -71,12 +84,10 @@ def to_error(error: Exception, config: ModelConfig) -> ProviderError:
     return to_sdk_error(error, config)
 
 
-def prepare_client(
-    config: ModelConfig,
-) -> Callable[[], tuple[Any, Callable[[], Awaitable[object]]]]:
+def prepare_client(config: ModelConfig) -> Build:
     key = require_key(config)
 
-    def build() -> tuple[Any, Callable[[], Awaitable[object]]]:
+    def make() -> Made:
         import openai
 
         client = openai.AsyncOpenAI(
@@ -87,4 +98,4 @@ def prepare_client(
         )
         return client, client.close
 
-    return build
+    return partial(asyncio.to_thread, make)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import cast
 
 from agentsite.manifest.models import ModelConfig
 from agentsite.manifest.scripts import Script
-from agentsite.providers import clients
-from agentsite.providers.base import VendorModel
+from agentsite.providers.base import ProviderError, VendorModel
 from agentsite.providers.clients import close_clients
 from agentsite.providers.scripted import ScriptedModel
 
@@ -17,11 +17,6 @@ MODELS: dict[str, str] = {
     "anthropic": "agentsite.providers.anthropic.AnthropicModel",
     "openai": "agentsite.providers.openai.OpenAIModel",
     "google": "agentsite.providers.google.GoogleModel",
-}
-SDKS: dict[str, tuple[str, ...]] = {
-    "anthropic": ("anthropic",),
-    "openai": ("openai",),
-    "google": ("google.genai", "aiohttp"),
 }
 
 __all__ = ["build", "build_chain", "close_clients", "warm"]
@@ -41,6 +36,7 @@ def build_chain(config: ModelConfig, scripts: Mapping[str, Script]) -> tuple[Ven
 
 
 async def warm(config: ModelConfig) -> None:
-    """Import the SDKs of a model and its fallbacks beforehand: the first call waits for none."""
-    for link in config.chain:
-        await clients.load(*SDKS.get(link.provider, ()))
+    """Load and make beforehand what first calls of a model and its fallbacks would wait for."""
+    for model in build_chain(config, {}):
+        with suppress(ProviderError):  # it is told of by the call, to whoever makes it
+            await model.prepare()

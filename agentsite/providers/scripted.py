@@ -46,6 +46,9 @@ class ScriptedModel:
         self.limit_key = f"{PROVIDER}:{config.model}"
         self._script = join_scripts(scripts.values(), config.model)
 
+    async def prepare(self) -> None:
+        """Nothing: it reads what it holds."""
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
         """Yield batches of deltas, `Stopped` last. Raises the ProviderError a reply scripts."""
         reply = choose_reply(self._script, request)

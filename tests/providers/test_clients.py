@@ -22,7 +22,7 @@ async def borrow(name: str, made: list[Client]) -> Client:
 
 
 def make(made: list[Client]) -> Any:
-    def build() -> tuple[Client, Any]:
+    async def build() -> tuple[Client, Any]:
         client = Client()
         made.append(client)
         return client, client.close
