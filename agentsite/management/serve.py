@@ -6,6 +6,7 @@ after uvicorn's own shutdown, as it would do, because our clean-up comes after t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import gc
@@ -14,11 +15,14 @@ import signal
 import socket
 import sys
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from django.conf import settings
-from django.core.signals import request_started
+from django.core.cache import close_caches
+from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, reset_queries
+from django.urls import get_resolver
 
 GRACE_IN_TERMINAL = 2
 """Seconds that open answers get after Ctrl-C."""
@@ -29,6 +33,9 @@ MEMORY_OPTIONS = ((-3, 1024 * 1024), (-8, 2))
 all threads share two heaps (M_ARENA_MAX). Memory stays what it was after large messages."""
 COLLECT_AFTER = (10_000, 5, 5)
 """Thresholds of the garbage collector: deltas are many, and none of them is part of a cycle."""
+
+LET_GO = (close_caches, close_old_connections)
+"""Django's own receivers of `request_finished`."""
 
 
 class Server(uvicorn.Server):
@@ -66,9 +73,13 @@ def settle_down() -> None:
     are synchronous, which costs each request a thread for as long as it streams; without DEBUG
     and with a pool they have nothing to do.
     """
+    get_resolver().url_patterns  # noqa: B018 - loads the views: the first request waits for none
     if not settings.DEBUG:
         request_started.disconnect(reset_queries)
         request_started.disconnect(close_old_connections)
+    for receiver in LET_GO:
+        request_finished.disconnect(receiver)
+    request_finished.connect(let_go)
     with contextlib.suppress(AttributeError, OSError):  # another C library has other ways
         c_library = ctypes.CDLL(None)
         for option, value in MEMORY_OPTIONS:
@@ -77,6 +88,15 @@ def settle_down() -> None:
     gc.set_threshold(*COLLECT_AFTER)
     gc.collect()
     gc.freeze()
+
+
+def let_go(**signal: Any) -> None:
+    """Give back what a request has left on its thread; none of the event loop's leaves anything."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        for receiver in LET_GO:
+            receiver(**signal)
 
 
 def serve(listening: socket.socket, ready: int | None) -> int:
