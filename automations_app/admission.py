@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError
 
 from agentsite.delivery.signing import BadSecret
 from agentsite.host.errors import Refusal
 from agentsite.host.site import site
-from agentsite.rows.secrets import SecretLost
-from agentsite.rows.together import Together
+from agentsite.rows.secrets import Sealed, SecretLost
 from automations_app import answers, inbound, starting
 from automations_app.answers import Answer
+from automations_app.booking import Booked, Delivery, book
 from automations_app.events import show_event
 from automations_app.inbound import BadEvent
 from automations_app.models import EACH, Automation, InboundDelivery
@@ -67,13 +67,25 @@ class Genuine(NamedTuple):
     shown: str | None
     """The event as prompts of a scope without credentials show it."""
     is_async: bool
+    sealed: Sequence[Sealed] | None = None
+    """The credentials of its one partition, where they were read."""
+
+
+class Known(NamedTuple):
+    """An automation that a webhook sets off."""
+
+    automation: Automation
+    sealed: Sequence[Sealed] | None
+    """The credentials of its one partition; None where it has several."""
 
 
 Outcome = Admitted | Exception
 """Of one webhook; an exception is raised where it is awaited, mostly a `Refusal`."""
 FIND = """
-SELECT id, agent, name, paused, mode, partition, webhook_auth, webhook_secret
-FROM automations_app_automation
+SELECT id, agent, name, paused, mode, partition, webhook_auth, webhook_secret,
+    ARRAY(SELECT value FROM sessions_app_scopecredential c
+        WHERE c.agent = a.agent AND c.scope_id = a.partition) AS sealed
+FROM automations_app_automation a
 WHERE trigger = 'webhook' AND agent = ANY(%s) AND name = ANY(%s)
 """
 # As SQL: putting it together anew each time would cost as much as all that follows.
@@ -86,23 +98,30 @@ def admit(arrived: Sequence[Arrived]) -> list[Outcome]:
     genuine: dict[int, Genuine] = {}
     for place, each in enumerate(arrived):
         try:
-            judged = judge(known.get((each.agent, each.name)), each)
+            found = known.get((each.agent, each.name))
+            judged = judge(found and found.automation, each)
         except Exception as error:  # noqa: BLE001 - raised where this one is awaited
             outcomes.append(error)
             continue
         outcomes.append(judged if isinstance(judged, Admitted) else Admitted())
         if isinstance(judged, Genuine):
-            genuine[place] = judged
+            genuine[place] = judged._replace(sealed=found and found.sealed)
     for place, outcome in zip(genuine, store(list(genuine.values())), strict=True):
         outcomes[place] = outcome
     return outcomes
 
 
-def _find_automations(arrived: Sequence[Arrived]) -> dict[tuple[str, str], Automation]:
+def _find_automations(arrived: Sequence[Arrived]) -> dict[tuple[str, str], Known]:
     """By agent and name, those that a webhook sets off."""
     names = sorted({each.name for each in arrived if "\0" not in each.name})
     rows = Automation.objects.raw(FIND, [sorted({each.agent for each in arrived}), names])
-    return {(row.agent, row.name): row for row in rows}
+    return {(row.agent, row.name): Known(row, _wrap_sealed(row)) for row in rows}
+
+
+def _wrap_sealed(row: Automation) -> Sequence[Sealed] | None:
+    if row.partition == EACH:
+        return None
+    return [Sealed(bytes(token)) for token in cast("Any", row).sealed]
 
 
 def judge(automation: Automation | None, arrived: Arrived) -> Genuine | Admitted:
@@ -189,63 +208,44 @@ def store(genuine: Sequence[Genuine]) -> Sequence[Outcome]:
         return [outcome for each in genuine for outcome in store([each])]
 
 
-INSERT = """
-WITH given AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('automations_app_inbounddelivery', 'id')) AS id, t.*
-    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::jsonb[], %s::bytea[], %s::smallint[])
-        WITH ORDINALITY
-        AS t(automation_id, scope_id, sender_id, headers, body, answer_status, place)
-), stored AS (
-    INSERT INTO automations_app_inbounddelivery
-        (id, automation_id, scope_id, sender_id, headers, body, answer_status)
-    SELECT id, automation_id, scope_id, sender_id, headers, body, answer_status
-    FROM given ORDER BY automation_id, sender_id
-    ON CONFLICT (automation_id, sender_id) DO NOTHING RETURNING id
-)
-SELECT given.place, given.id FROM given JOIN stored ON stored.id = given.id
-"""
-# In order of the unique key: two processes that store the same ones wait for each other in turn.
-
-
 def _store_together(genuine: Sequence[Genuine]) -> list[Admitted]:
-    """One transaction: deliveries and their runs, but for those whose id was here before."""
-    columns = list(zip(*map(_columns, genuine), strict=True))
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(INSERT, [list(column) for column in columns])
-            ids = {place - 1: inbound_id for place, inbound_id in cursor.fetchall()}
-        together = Together()
-        stored = [
-            starting.Stored(each.automation, inbound_id, each.event, each.shown)
-            for each, inbound_id in ((genuine[place], ids[place]) for place in sorted(ids))
-        ]
-        begun = dict(zip(sorted(ids), starting.say_begun(together, stored), strict=True))
-        together.send()
+    pairs = list(zip(genuine, book([_to_delivery(each) for each in genuine]), strict=True))
+    known = [_again(each) for each, booked in pairs if booked is None]
+    given = answers.find_given(known)
     return [
-        _admit_stored(each, ids[place], begun[place])
-        if place in ids
-        else Admitted(again=Again(each.automation.pk, each.sender_id or ""))
-        for place, each in enumerate(genuine)
+        _admit_known(_again(each), given) if booked is None else _admit_booked(each, booked)
+        for each, booked in pairs
     ]
 
 
-def _columns(each: Genuine) -> tuple[Any, ...]:
+def _again(each: Genuine) -> Again:
+    return Again(each.automation.pk, each.sender_id or "")
+
+
+def _admit_known(again: Again, given: Mapping[tuple[int, str], Answer]) -> Admitted:
+    answer = given.get(again)
+    return Admitted(again=again) if answer is None else Admitted(answer=answer)
+
+
+def _to_delivery(each: Genuine) -> Delivery:
     automation, arrived = each.automation, each.arrived
     header = (automation.webhook_auth or {}).get("header") or ""
-    kept = inbound.keep_headers(arrived.headers, arrived.path, header)
-    return (
-        automation.pk,
+    return Delivery(
+        automation,
         _scope_of(automation),
         each.sender_id,
-        msgspec.json.encode(kept).decode(),
+        inbound.keep_headers(arrived.headers, arrived.path, header),
         arrived.body,
+        each.event,
+        each.shown,
         answers.ACCEPTED if each.is_async else None,
+        sealed=each.sealed,
     )
 
 
-def _admit_stored(each: Genuine, inbound_id: int, runs: tuple[str, ...]) -> Admitted:
-    answer = answers.accept(each.automation.name, runs) if each.is_async else None
-    return Admitted(inbound_id, runs, answer)
+def _admit_booked(each: Genuine, booked: Booked) -> Admitted:
+    answer = answers.accept(each.automation.name, booked.runs) if each.is_async else None
+    return Admitted(booked.inbound_id, booked.runs, answer)
 
 
 def _scope_of(automation: Automation) -> str:

@@ -7,13 +7,12 @@ twice or after a crash: nothing is lost and nothing is doubled. Read `outcomes.p
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import transaction
 
 from agentsite.bus.catalogue import AutomationTriggered
-from agentsite.bus.writing import say, tell
+from agentsite.bus.writing import tell
 from agentsite.engine.messages import Message, TextPart
 from agentsite.host.clock import new_id
 from agentsite.host.conversation import RunRequest
@@ -24,7 +23,6 @@ from agentsite.host.site import Site, site
 from agentsite.manifest.problems import ManifestError
 from agentsite.manifest.reload import UnknownAgent
 from agentsite.rows.tenancy import acting_for_all, tenant
-from agentsite.rows.together import Together
 from agentsite.rows.units import unit
 from agentsite.tools.base import clean
 from automations_app import courier, outcomes
@@ -34,7 +32,7 @@ from automations_app.outcomes import Ended
 from automations_app.prompt import compose
 from automations_app.summary import summarise
 from sessions_app.keys import KEY_HOURS
-from sessions_app.scopes import Scope, read_facts, read_sealed, read_sealed_of
+from sessions_app.scopes import Scope, read_facts, read_sealed
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +40,6 @@ WHY = "automations are an agent's, and their runs any scope's"
 NO_ROOM_SECONDS = 5.0
 """After a server was full, before the next try."""
 ROLE = "automation"
-CLAIM = (
-    "UPDATE automations_app_automationrun SET claimed_until = now() + %s * interval '1 second'"
-    " WHERE id = ANY(%s)"
-)
 
 
 class CannotStart(Exception):
@@ -145,58 +139,6 @@ def begin(
             return _find_begun(row)
         tell(agent, scope_id, AutomationTriggered(name, cause, row.pk))
     return row.pk
-
-
-class Stored(NamedTuple):
-    """A webhook that this transaction has just stored."""
-
-    automation: Automation
-    inbound_id: int
-    event: Any
-    shown: str | None
-    """The event as prompts of a scope without credentials show it."""
-
-
-def say_begun(
-    together: Together, stored: Sequence[Stored], requested_by: str = ""
-) -> list[tuple[str, ...]]:
-    """Say a queued run for each partition of each webhook; their ids, in order.
-
-    Nobody else can know the deliveries yet, so no run is looked for: what is asked before is
-    which secrets of their scopes the events must not show. Raises `BadEvent`.
-    """
-    partitions = [partitions_of(each.automation) for each in stored]
-    sealed = read_sealed_of(
-        (each.automation.agent, scope_id)
-        for each, scopes in zip(stored, partitions, strict=True)
-        if each.shown is not None
-        for scope_id in scopes
-    )
-    told: dict[tuple[str, str], list[AutomationTriggered]] = {}
-    begun = []
-    for (automation, inbound_id, event, shown), scopes in zip(stored, partitions, strict=True):
-        ids = []
-        for scope_id in scopes:
-            secrets = sealed.get((automation.agent, scope_id))
-            row = AutomationRun(
-                id=new_id("arun"),
-                automation=automation,
-                scope_id=scope_id,
-                cause=AutomationRun.Cause.WEBHOOK,
-                inbound_id=inbound_id,
-                requested_by=requested_by[:200],
-                event=shown if secrets is None else show_event(event, secrets),
-            )
-            together.insert(row)
-            ids.append(row.pk)
-            triggered = AutomationTriggered(automation.name, row.cause, row.pk)
-            told.setdefault((automation.agent, scope_id), []).append(triggered)
-        begun.append(tuple(ids))
-    for (agent, scope_id), events in told.items():
-        say(together, agent, scope_id, *events)
-    if told:
-        together.say(CLAIM, [outcomes.START_SECONDS, [one for ids in begun for one in ids]])
-    return begun
 
 
 def _find_begun(row: AutomationRun) -> str:

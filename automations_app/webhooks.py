@@ -17,14 +17,14 @@ from agentsite.host.edges import api
 from agentsite.host.errors import Refusal
 from agentsite.host.site import Site, site
 from agentsite.rows.tenancy import act_for_all, acting_for_all
-from agentsite.rows.together import Together
 from agentsite.rows.units import unit
 from automations_app import answers, inbound, intake, starting, yielding
 from automations_app.admission import Admitted, Again, Arrived, not_found
 from automations_app.answers import Answer
+from automations_app.booking import Delivery, book
 from automations_app.events import show_event
 from automations_app.inbound import BadEvent
-from automations_app.models import AutomationRun, InboundDelivery
+from automations_app.models import InboundDelivery
 from automations_app.waiting import wait_for_end
 
 ASYNC = "respond-async"
@@ -109,20 +109,19 @@ def replay(inbound_id: int, by: str) -> str:
         path = headers.get(inbound.PATH, "")
         content_type = next((v for k, v in headers.items() if k.lower() == "content-type"), "")
         event = inbound.read_event(bytes(old.body), content_type, path)
-        again = InboundDelivery.objects.create(
-            automation=old.automation,
-            scope_id=old.scope_id,
-            headers=headers,
-            body=old.body,
-            replay_of=old,
-            answer_status=answers.ACCEPTED,
+        again = Delivery(
+            old.automation,
+            old.scope_id,
+            None,
+            headers,
+            bytes(old.body),
+            event,
+            show_event(event),
+            answers.ACCEPTED,
+            old.pk,
         )
-        together = Together()
-        stored = starting.Stored(old.automation, again.pk, event, show_event(event))
-        (runs,) = starting.say_begun(together, [stored], by)
-        if not runs:
+        # Nobody here goes on with its runs: the next sweep of any host takes them.
+        (booked,) = book([again], by, claimed=None)
+        if booked is None or not booked.runs:
             raise BadEvent("No scope is known yet in which it could run.")
-        together.send()
-        # Nobody here goes on with them: the next sweep of any host takes them.
-        AutomationRun.objects.filter(pk__in=runs).update(claimed_until=None)
-    return runs[0]
+    return booked.runs[0]

@@ -9,10 +9,9 @@ from __future__ import annotations
 from agentsite.bus.catalogue import AnyBusEvent, encode, type_of
 from agentsite.rows.together import Together
 
-INSERT = (
-    "INSERT INTO bus_busevent (audience, agent, scope_id, type, data)"
-    " SELECT %s, %s, %s, e.type, e.data FROM unnest(%s::text[], %s::text[]) e(type, data)"
-)
+INTO_BUS = "INSERT INTO bus_busevent (audience, agent, scope_id, type, data)"
+"""What a statement begins with that writes events itself, beside what they tell of."""
+GIVEN = " SELECT %s, %s, %s, e.type, e.data FROM unnest(%s::text[], %s::text[]) e(type, data)"
 
 
 def tell(agent: str, scope_id: str, *events: AnyBusEvent, audience: str = "scope") -> None:
@@ -26,7 +25,7 @@ def say(
     together: Together, agent: str, scope_id: str, *events: AnyBusEvent, audience: str = "scope"
 ) -> None:
     """The same as a part of what is sent together."""
-    together.say(INSERT, [audience, agent, scope_id, *columns(events)])
+    together.say(INTO_BUS + GIVEN, [audience, agent, scope_id, *columns(events)])
 
 
 def columns(events: tuple[AnyBusEvent, ...]) -> tuple[list[str], list[str]]:

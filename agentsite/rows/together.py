@@ -104,8 +104,7 @@ class Together:
             self._send(cast("psycopg.Connection[Any]", connection.connection), sent)
 
     def _send(self, raw: psycopg.Connection[Any], sent: Callable[[], None] | None) -> None:
-        if raw.prepare_threshold is None:
-            raw.prepare_threshold = PREPARE_AFTER  # Django switches preparing off
+        _preparing(raw)
         first = first_words.get()
         whole = first is not None and sent is not None
         statements = self._statements
@@ -131,6 +130,26 @@ class Together:
         if not whole:  # else what might still follow begins another transaction
             first_words.set(None)
         _refuse(cursors, statements)
+
+
+def ask(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Do one statement, prepared by the server, and return its rows; alone it is a transaction.
+
+    Where all are acted for: a scope's transaction would have to hear its role first. Raises
+    Django's database errors.
+    """
+    if first_words.get() is not None:
+        raise RuntimeError("this transaction has not heard on whose behalf it is")
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        raw = _preparing(cast("psycopg.Connection[Any]", connection.connection))
+        return psycopg.Cursor(raw).execute(cast("Any", sql), values, prepare=True).fetchall()
+
+
+def _preparing(raw: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    if raw.prepare_threshold is None:
+        raw.prepare_threshold = PREPARE_AFTER  # Django switches preparing off
+    return raw
 
 
 def _refuse(cursors: Sequence[psycopg.Cursor[Any]], statements: Sequence[Statement]) -> None:

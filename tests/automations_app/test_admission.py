@@ -18,7 +18,7 @@ from automations_app.admission import (
     judge,
     store,
 )
-from automations_app.answers import compose
+from automations_app.answers import Answer, compose
 from automations_app.events import show_event
 from automations_app.inbound import BadEvent
 from automations_app.models import Automation, AutomationRun, InboundDelivery
@@ -49,9 +49,11 @@ def test_a_load_stores_each_delivery_once_with_its_run(hook: Automation) -> None
         genuine(other, "m1", n=4), genuine(hook, None, n=5), genuine(hook, "m0", n=6),
     ]  # fmt: skip
     told = store(load)
-    again = [place for place, one in enumerate(told) if isinstance(one, Admitted) and one.again]
+    again = [place for place, one in enumerate(told) if isinstance(one, Admitted) and not one.runs]
     assert again in ([0], [2])  # one of the two that are the same
-    assert told[again[0]] == Admitted(again=Again(hook.pk, "m1"))
+    first = told[2 - again[0]]
+    assert isinstance(first, Admitted)
+    assert told[again[0]] == Admitted(answer=first.answer)
     stored = [one for place, one in enumerate(told) if place not in again]
     assert all(isinstance(one, Admitted) and one.inbound_id and one.answer for one in stored)
     for row in InboundDelivery.objects.all():  # each run has the payload of its own delivery
@@ -60,9 +62,13 @@ def test_a_load_stores_each_delivery_once_with_its_run(hook: Automation) -> None
         assert (run.automation_id, run.scope_id) == (row.automation_id, row.scope_id)
         assert run.claimed_until is not None
     assert AutomationRun.objects.filter(scope_id="acme").get().automation_id == other.pk
-    assert {one.again for one in store(load) if isinstance(one, Admitted)} == {
-        Again(hook.pk, "m1"), Again(hook.pk, "m0"), Again(other.pk, "m1"), None,
-    }  # fmt: skip
+    later = store(load)
+    assert [isinstance(one, Admitted) and bool(one.runs) for one in later] == [
+        False, True, False, False, True, False,
+    ]  # fmt: skip
+    for place in (3, 5):
+        earlier = told[place]
+        assert isinstance(earlier, Admitted) and later[place] == Admitted(answer=earlier.answer)
     assert (InboundDelivery.objects.count(), AutomationRun.objects.count()) == (7, 7)
 
 
@@ -93,6 +99,18 @@ def test_one_for_each_scope_where_none_is_known_is_not_done() -> None:
     with pytest.raises(Refusal) as refused:
         judge(each, came(each))
     assert (refused.value.status, refused.value.code) == (503, "no_scope")
+
+
+@requirement("automations.webhook-once")
+def test_what_is_known_is_answered_as_it_was_or_by_its_runs(hook: Automation) -> None:
+    waits = genuine(hook, "m1")._replace(is_async=False)
+    (first,) = store([waits])
+    assert isinstance(first, Admitted) and first.runs and first.answer is None
+    assert store([waits, genuine(hook, "m2")])[0] == Admitted(again=Again(hook.pk, "m1"))
+    row = InboundDelivery.objects.get(sender_id="m1")
+    row.answer_status, row.answer = 500, {"error": {"code": "run_failed", "message": "Ünfit."}}
+    row.save()
+    assert store([waits]) == [Admitted(answer=Answer(500, row.answer))]
 
 
 @requirement("automations.webhook-once")
