@@ -14,6 +14,7 @@ from django.urls import URLPattern, path
 
 from agentsite import urls
 from agentsite.handler import THREADLESS, Handler
+from agentsite.management import serve
 from tests.requirements import requirement
 
 Message = MutableMapping[str, Any]
@@ -78,6 +79,31 @@ async def test_an_api_request_begins_no_thread(
         await Handler()(ask(address), client.receive, client.send)
         assert client.got[1]["body"] == b"here"
         assert bool(begun) is threads
+
+
+async def test_a_large_body_leaves_in_pieces_and_a_small_one_at_once(settings: Any) -> None:
+    body = bytes(range(256)) * 1_000
+
+    async def answer(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(body if request.path == "/chat" else body[:100])
+
+    settings.ROOT_URLCONF = tuple(path(name, answer) for name in ("chat", "webhooks"))
+    for address, whole in (("/chat", body), ("/webhooks", body[:100])):
+        client = Client()
+        await Handler()(ask(address), client.receive, client.send)
+        pieces = client.got[1:]
+        assert b"".join(piece["body"] for piece in pieces) == whole
+        assert all(len(piece["body"]) <= Handler.chunk_size for piece in pieces)
+        assert [piece["more_body"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+
+
+async def test_only_threads_give_back_what_a_request_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    receiver = lambda **signal: told.append(signal["sender"])  # noqa: E731
+    monkeypatch.setattr(serve, "LET_GO", (receiver, receiver))
+    serve.let_go(sender="loop")
+    await asyncio.to_thread(serve.let_go, sender="thread")
+    assert told == ["thread", "thread"]
 
 
 @requirement("http.on-the-loop")

@@ -86,10 +86,14 @@ async def test_a_reader_that_pauses_is_not_taken_for_silence(fake: FakeModel) ->
             assert b"data" in await drain(read)
 
 
-async def test_sdks_can_be_loaded_beforehand(fake: FakeModel) -> None:
+async def test_sdks_and_clients_can_be_had_beforehand(
+    fake: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain = ANTHROPIC.config(fake, fallback=CHAT.config(fake, fallback=GOOGLE.config(fake)))
     await warm(chain)
     assert {"anthropic", "openai", "google.genai"} <= set(sys.modules)
+    for made in ("anthropic.AsyncAnthropic", "openai.AsyncOpenAI", "google.genai.Client"):
+        monkeypatch.setattr(made, None)  # it would be too late now
     for model in build_chain(chain, {}):
         assert (await collect(model, ask({}))).stopped == "end"
 
