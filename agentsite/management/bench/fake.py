@@ -86,7 +86,7 @@ def main() -> None:
     """Serve until a signal, or until the parent is gone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parent", type=int, required=True)
-    die_with_parent(signal.SIGINT, parser.parse_args().parent)
+    die_with_parent(signal.SIGKILL, parser.parse_args().parent)
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(serve())
 
