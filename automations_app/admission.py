@@ -7,12 +7,13 @@ together is stored together, and what is wrong with one costs no other. Synchron
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
-from django.db import DataError, IntegrityError
+from django.db import DatabaseError, DataError, IntegrityError
 
 from agentsite.delivery.signing import BadSecret
 from agentsite.host.errors import Refusal
@@ -20,11 +21,13 @@ from agentsite.host.site import site
 from agentsite.rows.secrets import Sealed, SecretLost
 from automations_app import answers, inbound, starting
 from automations_app.answers import Answer
-from automations_app.booking import Booked, Delivery, book
+from automations_app.booking import Booked, Incoming, book
 from automations_app.events import show_event
 from automations_app.inbound import BadEvent
 from automations_app.models import EACH, Automation, InboundDelivery
 from automations_app.signatures import BadSignature, Signed, verify
+
+logger = logging.getLogger(__name__)
 
 
 class Arrived(msgspec.Struct, frozen=True):
@@ -189,7 +192,7 @@ def check_signature(automation: Automation, arrived: Arrived) -> str:
 
 
 def store(genuine: Sequence[Genuine]) -> Sequence[Outcome]:
-    """The same as `_store_together`, one by one where together it cannot be done.
+    """Store all with their runs together, or one by one where that cannot be done.
 
     What the database refuses is refused to its sender, and so is a payload that cannot be shown
     in one of its scopes.
@@ -197,7 +200,7 @@ def store(genuine: Sequence[Genuine]) -> Sequence[Outcome]:
     if not genuine:
         return []
     try:
-        return _store_together(genuine)
+        booked = book([_to_incoming(each) for each in genuine])
     except (BadEvent, DataError, IntegrityError) as error:
         if len(genuine) == 1:
             if isinstance(error, BadEvent):
@@ -206,16 +209,21 @@ def store(genuine: Sequence[Genuine]) -> Sequence[Outcome]:
                 return [not_found(genuine[0].arrived.name)]
             return [Refusal(400, "invalid_event", "Its id or headers cannot be stored.")]
         return [outcome for each in genuine for outcome in store([each])]
-
-
-def _store_together(genuine: Sequence[Genuine]) -> list[Admitted]:
-    pairs = list(zip(genuine, book([_to_delivery(each) for each in genuine]), strict=True))
-    known = [_again(each) for each, booked in pairs if booked is None]
-    given = answers.find_given(known)
+    pairs = list(zip(genuine, booked, strict=True))
+    given = _find_given([_again(each) for each, one in pairs if one is None])
     return [
-        _admit_known(_again(each), given) if booked is None else _admit_booked(each, booked)
-        for each, booked in pairs
+        _admit_known(_again(each), given) if one is None else _admit_booked(each, one)
+        for each, one in pairs
     ]
+
+
+def _find_given(known: Sequence[Again]) -> Mapping[tuple[int, str], Answer]:
+    """Answers that were given before; those that cannot be read now are asked for one by one."""
+    try:
+        return answers.find_given(known)
+    except DatabaseError as error:  # what is stored by now is answered all the same
+        logger.warning("earlier answers to webhooks could not be read: %s", error)
+        return {}
 
 
 def _again(each: Genuine) -> Again:
@@ -227,10 +235,10 @@ def _admit_known(again: Again, given: Mapping[tuple[int, str], Answer]) -> Admit
     return Admitted(again=again) if answer is None else Admitted(answer=answer)
 
 
-def _to_delivery(each: Genuine) -> Delivery:
+def _to_incoming(each: Genuine) -> Incoming:
     automation, arrived = each.automation, each.arrived
     header = (automation.webhook_auth or {}).get("header") or ""
-    return Delivery(
+    return Incoming(
         automation,
         _scope_of(automation),
         each.sender_id,

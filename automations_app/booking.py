@@ -1,6 +1,7 @@
 """Deliveries with the runs they start and the events that tell of them: one statement.
 
-Law: a delivery whose id was here before is not written, and nothing that would follow from it is.
+Law: a delivery whose id was here before is not written, and nothing that would follow from it is;
+its runs are made out all the same, because only the statement tells which one that is.
 Synchronous, where all scopes are acted for. Alone it is a transaction of its own, of one round
 trip: on a busy server each further one waits for its turn to go on.
 """
@@ -23,7 +24,7 @@ from automations_app.models import Automation, AutomationRun
 from sessions_app.scopes import read_sealed_of
 
 
-class Delivery(NamedTuple):
+class Incoming(NamedTuple):
     """A webhook to be stored: its sender is believed, its payload read."""
 
     automation: Automation
@@ -54,6 +55,7 @@ class _Run(NamedTuple):
     id: str
     scope_id: str
     event: str | None
+    """As its scope may show it, where that is not what others are shown."""
     told: str
     """The bus event's data."""
 
@@ -64,10 +66,10 @@ BOOK = f"""
 WITH given AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('automations_app_inbounddelivery', 'id')) AS id, t.*
     FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bytea[],
-        %s::smallint[], %s::bigint[])
+        %s::smallint[], %s::bigint[], %s::text[])
         WITH ORDINALITY
         AS t(automation_id, agent, scope_id, sender_id, headers, body, answer_status, replay_of_id,
-            place)
+            shown, place)
 ), stored AS (
     INSERT INTO automations_app_inbounddelivery
         (id, automation_id, scope_id, sender_id, headers, body, answer_status, replay_of_id)
@@ -75,7 +77,8 @@ WITH given AS MATERIALIZED (
     FROM given ORDER BY automation_id, sender_id
     ON CONFLICT (automation_id, sender_id) DO NOTHING RETURNING id
 ), wanted AS (
-    SELECT r.*, given.automation_id, given.agent, given.id AS inbound_id
+    SELECT r.place, r.id, r.scope_id, r.told, coalesce(r.event, given.shown) AS event,
+        given.automation_id, given.agent, given.id AS inbound_id
     FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
         AS r(place, id, scope_id, event, told)
     JOIN given ON given.place = r.place JOIN stored ON stored.id = given.id
@@ -98,17 +101,17 @@ SELECT given.place, given.id FROM given JOIN stored ON stored.id = given.id
 
 
 def book(
-    deliveries: Sequence[Delivery],
+    incoming: Sequence[Incoming],
     requested_by: str = "",
     claimed: float | None = outcomes.START_SECONDS,
 ) -> list[Booked | None]:
-    """Store deliveries with a queued run for each of their partitions, in order.
+    """Store at least one delivery, each with a queued run for each of its partitions; in order.
 
     None stands for one whose id was here before. For `claimed` seconds the runs are the caller's
     to start; with None they are anybody's. Raises `BadEvent`, and Django's database errors.
     """
-    runs = _plan_runs(deliveries)
-    columns = zip(*(_row(each) for each in deliveries), strict=True)
+    runs = _plan_runs(incoming)
+    columns = zip(*(_row(each) for each in incoming), strict=True)
     run_columns = zip(*runs, strict=True) if runs else ((),) * len(_Run._fields)
     given = [*map(list, columns), *map(list, run_columns), requested_by[:200], claimed]
     ids = dict(ask(BOOK, given))
@@ -117,11 +120,11 @@ def book(
         begun.setdefault(run.place, []).append(run.id)
     return [
         Booked(ids[place], tuple(begun.get(place, ()))) if place in ids else None
-        for place in range(1, len(deliveries) + 1)
+        for place in range(1, len(incoming) + 1)
     ]
 
 
-def _row(each: Delivery) -> tuple[Any, ...]:
+def _row(each: Incoming) -> tuple[Any, ...]:
     return (
         each.automation.pk,
         each.automation.agent,
@@ -131,33 +134,35 @@ def _row(each: Delivery) -> tuple[Any, ...]:
         each.body,
         each.answer_status,
         each.replay_of,
+        each.shown,
     )
 
 
-def _plan_runs(deliveries: Sequence[Delivery]) -> list[_Run]:
+def _plan_runs(incoming: Sequence[Incoming]) -> list[_Run]:
     """The runs, with their events as their own scopes may show them. Raises `BadEvent`."""
-    automations = {each.automation.pk: each.automation for each in deliveries}
+    automations = {each.automation.pk: each.automation for each in incoming}
     partitions = {key: starting.partitions_of(each) for key, each in automations.items()}
-    sealed = _find_sealed(deliveries, partitions)
+    sealed = _find_sealed(incoming, partitions)
     runs: list[_Run] = []
-    for place, each in enumerate(deliveries, 1):
+    for place, each in enumerate(incoming, 1):
         agent, name = each.automation.agent, each.automation.name
         for scope_id in partitions[each.automation.pk]:
             secrets = sealed.get((agent, scope_id))
-            event = show_event(each.event, secrets) if secrets else each.shown
+            event = show_event(each.event, secrets) if secrets else None
             run_id = new_id("arun")
             told = encode(AutomationTriggered(name, CAUSE, run_id)).decode()
-            runs.append(_Run(place, run_id, scope_id, event, told))
+            changed = None if event == each.shown else event  # one text serves many scopes
+            runs.append(_Run(place, run_id, scope_id, changed, told))
     return runs
 
 
 def _find_sealed(
-    deliveries: Sequence[Delivery], partitions: Mapping[int, Sequence[str]]
+    incoming: Sequence[Incoming], partitions: Mapping[int, Sequence[str]]
 ) -> dict[tuple[str, str], Sequence[Sealed]]:
     """By agent and scope, the credentials that events must not show."""
     found: dict[tuple[str, str], Sequence[Sealed]] = {}
     unread: list[tuple[str, str]] = []
-    for each in deliveries:
+    for each in incoming:
         if each.shown is None:
             continue
         places = [(each.automation.agent, scope) for scope in partitions[each.automation.pk]]

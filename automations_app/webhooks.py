@@ -21,7 +21,7 @@ from agentsite.rows.units import unit
 from automations_app import answers, inbound, intake, starting, yielding
 from automations_app.admission import Admitted, Again, Arrived, not_found
 from automations_app.answers import Answer
-from automations_app.booking import Delivery, book
+from automations_app.booking import Incoming, book
 from automations_app.events import show_event
 from automations_app.inbound import BadEvent
 from automations_app.models import InboundDelivery
@@ -109,16 +109,16 @@ def replay(inbound_id: int, by: str) -> str:
         path = headers.get(inbound.PATH, "")
         content_type = next((v for k, v in headers.items() if k.lower() == "content-type"), "")
         event = inbound.read_event(bytes(old.body), content_type, path)
-        again = Delivery(
-            old.automation,
-            old.scope_id,
-            None,
-            headers,
-            bytes(old.body),
-            event,
-            show_event(event),
-            answers.ACCEPTED,
-            old.pk,
+        again = Incoming(
+            automation=old.automation,
+            scope_id=old.scope_id,
+            sender_id=None,
+            headers=headers,
+            body=bytes(old.body),
+            event=event,
+            shown=show_event(event),
+            answer_status=answers.ACCEPTED,
+            replay_of=old.pk,
         )
         # Nobody here goes on with its runs: the next sweep of any host takes them.
         (booked,) = book([again], by, claimed=None)

@@ -12,18 +12,18 @@ from typing import Any
 from django.db import connection
 
 from agentsite.bus.catalogue import AnyBusEvent
-from agentsite.bus.writing import columns
+from agentsite.bus.writing import INTO_BUS, columns
 from agentsite.rows.together import Together
 
 AUDIENCE = "CASE WHEN s.session_type IN ('replay', 'eval') THEN 'staff' ELSE 'scope' END"
 INSERT = (
-    "INSERT INTO bus_busevent (audience, agent, scope_id, type, data)"  # noqa: S608 - our own words
-    f" SELECT {AUDIENCE}, s.agent, s.scope_id, e.type, e.data FROM sessions_app_session s"
+    f"{INTO_BUS} SELECT {AUDIENCE}, s.agent,"  # noqa: S608 - our own words
+    " s.scope_id, e.type, e.data FROM sessions_app_session s"
     " CROSS JOIN unnest(%s::text[], %s::text[]) e(type, data) WHERE s.id = %s"
 )
 INSERT_EACH = (
-    "INSERT INTO bus_busevent (audience, agent, scope_id, type, data)"  # noqa: S608 - our own words
-    f" SELECT {AUDIENCE}, s.agent, s.scope_id, 'session_updated', json_build_object("
+    f"{INTO_BUS} SELECT {AUDIENCE}, s.agent,"  # noqa: S608 - our own words
+    " s.scope_id, 'session_updated', json_build_object("
     "  'type', 'session_updated', 'sessionId', s.id, 'status', s.status)"
     " FROM sessions_app_session s WHERE s.id = ANY(%s)"
 )
@@ -59,7 +59,7 @@ def close_questions(status: str, those: str, *values: Any) -> int:
             "WITH closed AS (UPDATE sessions_app_interaction SET status = %s,"  # noqa: S608
             f"  answered_at = statement_timestamp() WHERE status = 'open' AND {those}"
             "  RETURNING id, session_id, run_id, status)"
-            " INSERT INTO bus_busevent (audience, agent, scope_id, type, data)"
+            f" {INTO_BUS}"
             f" SELECT {AUDIENCE}, s.agent, s.scope_id, 'interaction_closed', json_build_object("
             "  'type', 'interaction_closed', 'interactionId', c.id, 'sessionId', c.session_id,"
             "  'runId', c.run_id, 'status', c.status)"

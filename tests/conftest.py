@@ -54,6 +54,7 @@ def django_db_setup(django_db_setup: None, postgres: str) -> Iterator[None]:
     """
     yield
     close_pools()
+    gc.collect()  # connections of threads that have ended
     name = connections["default"].settings_dict["NAME"]
     with psycopg.connect(host=postgres, user="postgres", dbname="postgres") as connection:
         connection.autocommit = True

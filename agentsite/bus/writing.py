@@ -1,7 +1,6 @@
 """Putting events on the bus, in the transaction that makes the change.
 
-Law: never before the commit and never lost with it; a trigger wakes the readers. No round
-trip of its own where the caller has statements to send together.
+Law: never before the commit and never lost with it; a trigger wakes the readers.
 """
 
 from __future__ import annotations
@@ -17,15 +16,8 @@ GIVEN = " SELECT %s, %s, %s, e.type, e.data FROM unnest(%s::text[], %s::text[]) 
 def tell(agent: str, scope_id: str, *events: AnyBusEvent, audience: str = "scope") -> None:
     """Write events of a scope; of one round trip. Inside the change's transaction."""
     together = Together()
-    say(together, agent, scope_id, *events, audience=audience)
-    together.send()
-
-
-def say(
-    together: Together, agent: str, scope_id: str, *events: AnyBusEvent, audience: str = "scope"
-) -> None:
-    """The same as a part of what is sent together."""
     together.say(INTO_BUS + GIVEN, [audience, agent, scope_id, *columns(events)])
+    together.send()
 
 
 def columns(events: tuple[AnyBusEvent, ...]) -> tuple[list[str], list[str]]:

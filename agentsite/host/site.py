@@ -109,7 +109,7 @@ class Site:
         self.embedding.wake()
 
     async def _warm_up(self) -> None:
-        """Load what first requests would wait for: SDKs, prices, prompts and tools."""
+        """Load what first requests would wait for: SDKs and clients, prices, prompts and tools."""
         for name in self.agents.sources.sources:
             with contextlib.suppress(ManifestError):  # it is told of where it is asked for
                 agent = await unit(self.agents.current, name)

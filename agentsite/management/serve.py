@@ -44,7 +44,8 @@ class Server(uvicorn.Server):
     ready: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so on the pipe."""
+        """Load the views, which the first request would wait for; start; say so on the pipe."""
+        get_resolver().url_patterns  # noqa: B018 - a property that imports
         await super().startup(sockets)
         settle_down()
         if self.started and self.ready is not None:
@@ -73,7 +74,6 @@ def settle_down() -> None:
     are synchronous, which costs each request a thread for as long as it streams; without DEBUG
     and with a pool they have nothing to do.
     """
-    get_resolver().url_patterns  # noqa: B018 - loads the views: the first request waits for none
     if not settings.DEBUG:
         request_started.disconnect(reset_queries)
         request_started.disconnect(close_old_connections)

@@ -71,12 +71,8 @@ class AnthropicModel:
         decoder = AnthropicDecoder(PROVIDER, self.name)
         return stream_decoded(self._ask(request), decoder, self._config, to_error)
 
-    async def prepare(self) -> None:
-        """Have the client ready, so that the first call waits for none. Raises ProviderError."""
-        async with self._lease():
-            pass
-
-    def _lease(self) -> AbstractAsyncContextManager[Any]:
+    def lease(self) -> AbstractAsyncContextManager[Any]:
+        """The SDK's client, shared; made by the first that asks. Raises ProviderError."""
         config = self._config
         build = prepare_bedrock(config) if config.region else prepare_client(config)
         return clients.lease(self._client_name, build, ("anthropic", "httpx2"))
@@ -85,7 +81,7 @@ class AnthropicModel:
     async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:
         config = self._config
         body = to_request(request, config)
-        async with self._lease() as client:
+        async with self.lease() as client:
             if config.region:
                 opened = open_bedrock(client, body, config.timeout)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -102,8 +103,9 @@ class VendorModel(Model, Protocol):
     limit_key: str
     """Same for all models whose calls share a vendor's rate limit; holds no secret."""
 
-    async def prepare(self) -> None:
-        """Have all ready that a first call would wait for. Raises ProviderError."""
+    def lease(self) -> AbstractAsyncContextManager[Any]:
+        """Lend what a call goes through, made by the first that asks. Raises ProviderError."""
+        ...
 
 
 def hide_secrets(text: str) -> str:

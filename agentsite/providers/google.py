@@ -65,19 +65,15 @@ class GoogleModel:
         decoder = GoogleDecoder(PROVIDER, self.name)
         return stream_decoded(self._ask(request), decoder, self._config, to_error)
 
-    async def prepare(self) -> None:
-        """Have the client ready, so that the first call waits for none. Raises ProviderError."""
-        async with self._lease():
-            pass
-
-    def _lease(self) -> AbstractAsyncContextManager[Any]:
+    def lease(self) -> AbstractAsyncContextManager[Any]:
+        """The SDK's client, shared; made by the first that asks. Raises ProviderError."""
         return clients.lease(self._client_name, prepare_client(self._config), MODULES)
 
     @asynccontextmanager
     async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:
         config = self._config
         body = to_request(request, config)
-        async with self._lease() as client:
+        async with self.lease() as client:
             opened = open_stream(client, model_path(config), body, config.timeout)
             async with opened as read:
                 yield read
@@ -109,14 +105,18 @@ def prepare_client(config: ModelConfig) -> Build:
             # Without retry options the SDK repeats failed connections on its own, after a sleep.
             retry_options=types.HttpRetryOptions(attempts=1),
         )
-        client = await asyncio.to_thread(
-            genai.Client,
-            vertexai=on_vertex,
-            api_key=key,
-            project=config.credentials.project if on_vertex else None,
-            location=config.region if key is None else None,
-            http_options=options,
-        )
+        try:
+            client = await asyncio.to_thread(
+                genai.Client,
+                vertexai=on_vertex,
+                api_key=key,
+                project=config.credentials.project if on_vertex else None,
+                location=config.region if key is None else None,
+                http_options=options,
+            )
+        except BaseException:  # cancelled, too: nobody else would close it
+            await session.close()
+            raise
 
         async def close() -> None:
             await client.aio.aclose()

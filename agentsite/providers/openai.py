@@ -43,12 +43,8 @@ class OpenAIModel:
         decoder = make_decoder(self._config)
         return stream_decoded(self._ask(request), decoder, self._config, to_error)
 
-    async def prepare(self) -> None:
-        """Have the client ready, so that the first call waits for none. Raises ProviderError."""
-        async with self._lease():
-            pass
-
-    def _lease(self) -> AbstractAsyncContextManager[Any]:
+    def lease(self) -> AbstractAsyncContextManager[Any]:
+        """The SDK's client, shared; made by the first that asks. Raises ProviderError."""
         return clients.lease(self._client_name, prepare_client(self._config), MODULES)
 
     @asynccontextmanager
@@ -57,7 +53,7 @@ class OpenAIModel:
         body = to_request(request, config)
         path = "/responses" if uses_responses(config) else "/chat/completions"
         async with (
-            self._lease() as client,
+            self.lease() as client,
             post(client, path, body, config.timeout) as read,
         ):
             yield read

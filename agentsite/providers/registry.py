@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import cast
 
 from agentsite.manifest.models import ModelConfig
@@ -12,6 +12,8 @@ from agentsite.manifest.scripts import Script
 from agentsite.providers.base import ProviderError, VendorModel
 from agentsite.providers.clients import close_clients
 from agentsite.providers.scripted import ScriptedModel
+
+logger = logging.getLogger(__name__)
 
 MODELS: dict[str, str] = {
     "anthropic": "agentsite.providers.anthropic.AnthropicModel",
@@ -38,5 +40,10 @@ def build_chain(config: ModelConfig, scripts: Mapping[str, Script]) -> tuple[Ven
 async def warm(config: ModelConfig) -> None:
     """Load and make beforehand what first calls of a model and its fallbacks would wait for."""
     for model in build_chain(config, {}):
-        with suppress(ProviderError):  # it is told of by the call, to whoever makes it
-            await model.prepare()
+        try:
+            async with model.lease():
+                pass
+        except ProviderError:
+            pass  # calls tell of it, those that make them
+        except Exception as error:  # noqa: BLE001 - one model that cannot be asked stops no server
+            logger.warning("%s/%s cannot be asked yet: %s", model.provider, model.name, error)

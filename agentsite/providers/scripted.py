@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 
@@ -46,8 +47,9 @@ class ScriptedModel:
         self.limit_key = f"{PROVIDER}:{config.model}"
         self._script = join_scripts(scripts.values(), config.model)
 
-    async def prepare(self) -> None:
+    def lease(self) -> AbstractAsyncContextManager[None]:
         """Nothing: it reads what it holds."""
+        return nullcontext()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...]]:
         """Yield batches of deltas, `Stopped` last. Raises the ProviderError a reply scripts."""

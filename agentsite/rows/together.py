@@ -135,8 +135,8 @@ class Together:
 def ask(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Do one statement, prepared by the server, and return its rows; alone it is a transaction.
 
-    Where all are acted for: a scope's transaction would have to hear its role first. Raises
-    Django's database errors.
+    For those who act for all. In a scope's transaction it is refused before that has heard its
+    role, and the role's own afterwards. Raises Django's database errors.
     """
     if first_words.get() is not None:
         raise RuntimeError("this transaction has not heard on whose behalf it is")

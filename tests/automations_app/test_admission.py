@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.db import OperationalError
 
 from agentsite.host.errors import Refusal
 from automations_app.admission import (
@@ -111,6 +112,22 @@ def test_what_is_known_is_answered_as_it_was_or_by_its_runs(hook: Automation) ->
     row.answer_status, row.answer = 500, {"error": {"code": "run_failed", "message": "Ünfit."}}
     row.save()
     assert store([waits]) == [Admitted(answer=Answer(500, row.answer))]
+
+
+@requirement("automations.webhook-durable")
+def test_what_is_stored_is_answered_although_earlier_answers_cannot_be_read(
+    hook: Automation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store([genuine(hook, "m1")])
+
+    def fail(known: object) -> None:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr("automations_app.answers.find_given", fail)
+    again, new = store([genuine(hook, "m1"), genuine(hook, None)])
+    assert again == Admitted(again=Again(hook.pk, "m1"))
+    assert isinstance(new, Admitted) and new.runs and new.answer
+    assert InboundDelivery.objects.count() == 2
 
 
 @requirement("automations.webhook-once")

@@ -98,6 +98,14 @@ async def test_sdks_and_clients_can_be_had_beforehand(
         assert (await collect(model, ask({}))).stopped == "end"
 
 
+async def test_a_model_that_cannot_be_asked_keeps_nobody_from_starting(
+    fake: FakeModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = ANTHROPIC.config(fake).model_copy(update={"base_url": "https://host:port"})
+    await warm(broken)
+    assert "cannot be asked yet" in caplog.text
+
+
 def test_the_fake_runs_as_a_program() -> None:
     command = [sys.executable, "-m", "agentsite.fakemodel", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:

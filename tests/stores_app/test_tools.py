@@ -16,7 +16,7 @@ from agentsite.host.prompt import compile_prompt
 from agentsite.manifest.problems import ManifestError
 from agentsite.manifest.stores import Failure
 from agentsite.rows.tenancy import acting_for
-from agentsite.rows.units import close_units
+from agentsite.rows.units import close_units, unit
 from agentsite.tools.base import ToolError
 from agentsite.tools.executor import Settled, run_calls
 from agentsite.tools.store_access import open_store, pause_before
@@ -199,7 +199,8 @@ async def test_handlers_store_too(desk: Desk) -> None:
     assert (first["version"], second["version"]) == (1, 2)
     assert (await desk.ok("threaded", number="t", state="new"))["key"] == "t"
     assert '"state" is required' in await desk.fail("threaded", {"number": "t"})
-    row = await asyncio.to_thread(Document.objects.get, key="h")
+    with acting_for("acme"):
+        row = await unit(Document.objects.get, key="h")
     assert (row.scope_id, row.agent, row.trace["source"]) == ("acme", "desk", "handler")
 
 

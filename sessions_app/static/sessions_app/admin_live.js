@@ -12,6 +12,7 @@ const KINDS = [
   "automation_stopped", "delivery_succeeded", "delivery_failed",
 ];
 let source = null;
+let wasHidden = false;
 let timer = null;
 let log = null; // the live run's own events
 
@@ -127,7 +128,7 @@ function findReading() {
   return null;
 }
 
-/** What happened while the tab was hidden was told to nobody. */
+/** What happened while the tab was hidden was told to nobody, up to where the stream stands again. */
 function catchUp() {
   const reading = document.hidden ? null : findReading();
   if (reading) timer ??= setTimeout(reading[0], 0);
@@ -149,10 +150,13 @@ function follow() {
   } else if (source === null) {
     source = new EventSource("/admin/events");
     for (const kind of KINDS) source.addEventListener(kind, see);
+    source.addEventListener("stream-reset", catchUp);
+    if (wasHidden) source.addEventListener("stream-open", catchUp);
   }
 }
 
 document.addEventListener("visibilitychange", () => {
+  wasHidden ||= document.hidden;
   follow();
   catchUp();
   followRun();
