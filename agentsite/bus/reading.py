@@ -21,6 +21,7 @@ from agentsite.rows.tenancy import tenant
 
 CHANNEL = "agentsite_bus"
 STEP = 5_000
+RECENT = 500
 COLUMNS = ("seq", "audience", "agent", "scope_id", "type", "data", "created_at")
 
 
@@ -54,6 +55,17 @@ def number() -> None:
 def newest() -> int:
     """The last number that was given; 0 on an empty bus."""
     return int(BusEvent.objects.aggregate(last=Max("seq"))["last"] or 0)
+
+
+def place_before(seconds: int) -> int:
+    """The number behind which all events of the last `seconds` stand, or the newest `RECENT`.
+
+    Those that nobody has numbered yet will have a higher one.
+    """
+    since = Now() - dt.timedelta(seconds=seconds)
+    rows = BusEvent.objects.filter(seq__isnull=False, created_at__gte=since)
+    recent = list(rows.order_by("-created_at").values_list("seq", flat=True)[:RECENT])
+    return min(recent) - 1 if recent else newest()
 
 
 def is_kept(after: int) -> bool:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from agentsite.bus import reading
 from agentsite.host.bus import BusStream
 from agentsite.host.bus_storage import STAFF, scope_channel
 from agentsite.host.caller import resolve_caller
@@ -39,16 +40,38 @@ async def events(request: HttpRequest) -> HttpResponseBase:
 
 @api("GET")
 async def staff_events(request: HttpRequest) -> HttpResponseBase:
-    """Everything that changes, for staff signed in to the admin who may look at sessions."""
+    """Everything that changes, for staff signed in to the admin who may look at sessions.
+
+    From `Last-Event-ID` on, or from as many seconds ago as `?age=` says: the age of a page that
+    begins to follow what it may have missed since it was made. Else from now on.
+    """
     user: Any = request.user
     act_for_all("staff")
     if not await unit(may_follow, user):
         text = "Sign in to the admin as one who may look at sessions to follow all events."
         raise Refusal(403, "forbidden", text)
-    return _follow(request, STAFF)
+    age = read_age(request)
+    before = None if age is None else await unit(reading.place_before, age)
+    return _follow(request, STAFF, before=before)
 
 
-def _follow(request: HttpRequest, channel: str, agents: tuple[str, ...] = ()) -> HttpResponseBase:
+def read_age(request: HttpRequest) -> int | None:
+    """Seconds, of `?age=`. Raises `Refusal`."""
+    raw = request.GET.get("age")
+    if raw is None:
+        return None
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= 6):
+        raise Refusal(400, "invalid_field", '"age" must be a number of seconds.')
+    return int(raw)
+
+
+def _follow(
+    request: HttpRequest,
+    channel: str,
+    agents: tuple[str, ...] = (),
+    before: int | None = None,
+) -> HttpResponseBase:
     after = read_last_event_id(request)
+    after = before if after is None else after
     stream = BusStream(site().bus, channel, after, settings.KEEPALIVE_SECONDS, agents)
     return BusResponse(stream)

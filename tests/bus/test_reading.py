@@ -42,6 +42,25 @@ def test_what_is_for_staff_is_for_nobody_else() -> None:
     assert [told.audience for told in reading.read(0, 10, "b")] == ["everyone"]
 
 
+def test_a_place_in_the_past_is_before_all_that_came_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert reading.place_before(5) == 0
+    tell_some(4)
+    reading.number()
+    assert reading.place_before(5) == 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE bus_busevent SET created_at = now() - interval '1 minute' WHERE seq < 3"
+        )
+    assert [reading.place_before(seconds) for seconds in (5, 100)] == [2, 0]
+    monkeypatch.setattr(reading, "RECENT", 1)
+    assert reading.place_before(5) in (2, 3)  # the last two are of one moment
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE bus_busevent SET created_at = now() - interval '1 minute'")
+    assert reading.place_before(5) == 4
+
+
 def test_old_events_go_and_the_count_stays() -> None:
     tell_some(4)
     reading.number()

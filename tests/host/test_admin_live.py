@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import uuid
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from tests.requirements import requirement
 from tests.wire_client import Client
 
 PASSWORD = "admin-live-0123"
+IS_FOLLOWING = re.compile(r"/admin/events(\?|$)")
 
 
 def make_staff(lab: Lab) -> None:
@@ -46,7 +48,7 @@ async def test_lists_and_pages_of_the_admin_follow_the_bus(client: Client, lab: 
         assert await page.evaluate(IS_MARKED), "the page was loaded anew"
         quoted = first.session_id.replace("_", "_5F")
         address = f"{client.url}/admin/sessions_app/session/{quoted}/change/"
-        async with page.expect_response(lambda answer: answer.url.endswith("/admin/events")):
+        async with page.expect_response(IS_FOLLOWING):
             await page.goto(address)
         await client.talk("More", first.session_id, scope_id="admin-live")
         await expect(page.locator("#ag-changed")).to_be_visible(timeout=10_000)
@@ -78,6 +80,29 @@ async def test_a_tab_that_was_hidden_catches_up_and_lists_hear_of_all_kinds(
         lab.change(ALERT, heard, heard)
         await expect(page.locator("#result_list")).to_contain_text(heard, timeout=10_000)
         assert await page.evaluate(IS_MARKED), "the page was loaded anew"
+
+
+@requirement("scope.bus")
+async def test_a_page_misses_nothing_before_its_stream_stands(client: Client, lab: Lab) -> None:
+    await asyncio.to_thread(make_staff, lab)
+    known, before, hidden = (f"Nobody knows {uuid.uuid4().hex[:8]}" for _ in range(3))
+    lab.change(ALERT, known, known)
+    async with browser_at(client, "/admin/operations/alert/") as page:
+
+        async def be_late(route: Any, request: Any) -> None:
+            """The list was made, or read again, and the stream does not stand yet."""
+            await expect(page.locator("#result_list")).to_contain_text(known, timeout=10_000)
+            title = hidden if await page.evaluate(IS_MARKED) else before
+            lab.change(ALERT, title, title)
+            await route.continue_()
+
+        await page.route(IS_FOLLOWING, be_late)
+        await page.reload()
+        await expect(page.locator("#result_list")).to_contain_text(before, timeout=10_000)
+        await page.evaluate(MARK)
+        await page.evaluate(HIDDEN, True)
+        await page.evaluate(HIDDEN, False)
+        await expect(page.locator("#result_list")).to_contain_text(hidden, timeout=10_000)
 
 
 @requirement("scope.bus")
@@ -134,7 +159,7 @@ async def browser_at(client: Client, path: str) -> AsyncIterator[Any]:
         await page.goto(f"{client.url}/admin/login/?next={path}")
         await page.fill("input[name=username]", "watcher")
         await page.fill("input[name=password]", PASSWORD)
-        async with page.expect_response(lambda answer: answer.url.endswith("/admin/events")):
+        async with page.expect_response(IS_FOLLOWING):
             await page.click("button[type=submit]")
         yield page
         await browser.close()

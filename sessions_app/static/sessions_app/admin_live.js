@@ -148,7 +148,9 @@ function follow() {
     source?.close();
     source = null;
   } else if (source === null) {
-    source = new EventSource("/admin/events");
+    // A page that was just loaded hears what has happened since it was made, too.
+    const age = Math.ceil(performance.now() / 1000) + 1;
+    source = new EventSource(wasHidden ? "/admin/events" : `/admin/events?age=${age}`);
     for (const kind of KINDS) source.addEventListener(kind, see);
     source.addEventListener("stream-reset", catchUp);
     if (wasHidden) source.addEventListener("stream-open", catchUp);
