@@ -26,13 +26,12 @@ from agentsite.rows.tenancy import acting_for_all, tenant
 from agentsite.rows.units import unit
 from agentsite.tools.base import clean
 from automations_app import courier, outcomes
-from automations_app.events import show_event
 from automations_app.models import EACH, Automation, AutomationRun, seconds_from_now
 from automations_app.outcomes import Ended
 from automations_app.prompt import compose
 from automations_app.summary import summarise
 from sessions_app.keys import KEY_HOURS
-from sessions_app.scopes import Scope, read_facts, read_sealed
+from sessions_app.scopes import Scope, read_facts
 
 logger = logging.getLogger(__name__)
 
@@ -107,49 +106,30 @@ def begin(
     cause: str,
     scope_id: str,
     occurrence_id: int | None = None,
-    inbound_id: int | None = None,
     requested_by: str = "",
-    tries: int = 1,
-    retry_of: str | None = None,
-    event: object | None = None,
 ) -> str:
-    """Write a queued run and return its id; the same due time or delivery gives the same run.
+    """Write a queued run and return its id; the same due time gives the same run.
 
-    `event` is any JSON value, None where nothing was sent. Synchronous, where all scopes are
-    acted for; the caller goes on with `start`, or else the sweep does. Raises `BadEvent`.
+    Synchronous, where all scopes are acted for; the caller goes on with `start`, or else the
+    sweep does. Runs of webhooks are written with their deliveries (`booking.py`).
     """
     agent, name = Automation.objects.values_list("agent", "name").get(pk=automation_id)
-    shown = None if event is None else show_event(event, read_sealed(agent, scope_id))
     row = AutomationRun(
         id=new_id("arun"),
         automation_id=automation_id,
         scope_id=scope_id,
         cause=cause,
         occurrence_id=occurrence_id,
-        inbound_id=inbound_id,
         requested_by=requested_by[:200],
-        tries=tries,
-        retry_of_id=retry_of,
-        event=shown,
         claimed_until=seconds_from_now(outcomes.START_SECONDS),
     )
     with transaction.atomic():
         AutomationRun.objects.bulk_create([row], ignore_conflicts=True)
         if not AutomationRun.objects.filter(pk=row.pk).exists():
-            return _find_begun(row)
+            same = AutomationRun.objects.filter(cause=cause, occurrence=occurrence_id)
+            return str(same.values_list("pk", flat=True).get(scope_id=scope_id))
         tell(agent, scope_id, AutomationTriggered(name, cause, row.pk))
     return row.pk
-
-
-def _find_begun(row: AutomationRun) -> str:
-    same = AutomationRun.objects.filter(automation=row.automation_id, scope_id=row.scope_id)
-    if row.cause == AutomationRun.Cause.CRON:
-        same = same.filter(cause=row.cause, occurrence=row.occurrence_id)
-    elif row.cause == AutomationRun.Cause.WEBHOOK:
-        same = same.filter(cause=row.cause, inbound=row.inbound_id)
-    else:
-        same = same.filter(retry_of=row.retry_of_id)
-    return str(same.values_list("pk", flat=True).get())
 
 
 async def start(automation_run_id: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from functools import partial
 
 import pytest
 
-from automations_app.models import Automation, AutomationRun, InboundDelivery, Occurrence
+from automations_app.models import Automation, AutomationRun, Occurrence
 from automations_app.starting import begin, partitions_of
 from sessions_app.models import Scope
 from tests.requirements import requirement
@@ -38,20 +38,13 @@ def test_each_is_every_known_scope_of_the_agent_that_is_not_blocked(automation: 
 
 
 @requirement("automations.sweep")
-def test_a_cause_begins_one_run_in_each_partition(automation: Automation) -> None:
+def test_a_due_time_begins_one_run_in_each_partition(automation: Automation) -> None:
     due = Occurrence.objects.create(automation=automation, due_at=dt.datetime.now(dt.UTC))
-    inbound = InboundDelivery.objects.create(automation=automation, body=b"{}")
-    causes: tuple[dict[str, Any], ...] = (
-        {"cause": "cron", "occurrence_id": due.pk},
-        {"cause": "webhook", "inbound_id": inbound.pk, "event": {"a": "<b>"}},
-    )
-    for cause in causes:
-        first = begin(automation.pk, scope_id="a", **cause)
-        assert begin(automation.pk, scope_id="a", **cause) == first
-        assert begin(automation.pk, scope_id="b", **cause) != first
+    cron = partial(begin, automation.pk, cause="cron", occurrence_id=due.pk)
+    first = cron(scope_id="a")
+    assert cron(scope_id="a") == first
+    assert cron(scope_id="b") != first
     manual = [begin(automation.pk, cause="manual", scope_id="a") for _ in range(2)]
     assert manual[0] != manual[1]
     rows = AutomationRun.objects.filter(automation=automation)
-    assert rows.count() == 6 and set(rows.values_list("status", flat=True)) == {"queued"}
-    told = rows.filter(cause="webhook").values_list("event", flat=True)
-    assert set(told) == {'{\n  "a": "\\u003cb\\u003e"\n}'}
+    assert rows.count() == 4 and set(rows.values_list("status", flat=True)) == {"queued"}
