@@ -23,6 +23,9 @@ SHORTEST_ENCODED = 8
 OPENING = 6
 """Characters by which most texts that are no secret are told from one at once."""
 
+_ENDS = [slice(-length, None) for length in range(1, OPENING)]
+"""The ends of a text that may be less than an opening."""
+
 
 class Redactor:
     """Replaces the secrets of one agent."""
@@ -72,7 +75,7 @@ class Redactor:
         """Whether no secret stands in a text or begins at its end; quick, and at times too wary."""
         if self._opening is None:
             return True
-        ends = (text[-1:], text[-2:], text[-3:], text[-4:], text[-5:])  # shorter than an opening
+        ends = map(text.__getitem__, _ENDS)
         return self._opening.search(text) is None and self._openings.isdisjoint(ends)
 
     def find_safe_end(self, text: str) -> int:
