@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from agentsite.host.errors import error_body
-from agentsite.rows.together import ask
+from agentsite.rows.together import fetch
 from automations_app.models import AutomationRun, InboundDelivery
 
 ACCEPTED = 202
@@ -56,7 +56,7 @@ def find_given(known: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Answer
         return {}
     found: dict[tuple[int, str], Answer] = {}
     columns = [list(column) for column in zip(*known, strict=True)]
-    for automation_id, sender_id, name, status, told, runs in ask(KNOWN, columns):
+    for automation_id, sender_id, name, status, told, runs in fetch(KNOWN, columns):
         given = accept(name, runs) if told is None else Answer(status or 200, _decode(told))
         found[automation_id, sender_id] = given
     return found

@@ -17,7 +17,7 @@ from agentsite.bus.catalogue import AutomationTriggered, encode, type_of
 from agentsite.bus.writing import INTO_BUS
 from agentsite.host.clock import new_id
 from agentsite.rows.secrets import Sealed
-from agentsite.rows.together import ask
+from agentsite.rows.together import fetch
 from automations_app import outcomes, starting
 from automations_app.events import show_event
 from automations_app.models import Automation, AutomationRun
@@ -114,7 +114,7 @@ def book(
     columns = zip(*(_row(each) for each in incoming), strict=True)
     run_columns = zip(*runs, strict=True) if runs else ((),) * len(_Run._fields)
     given = [*map(list, columns), *map(list, run_columns), requested_by[:200], claimed]
-    ids = dict(ask(BOOK, given))
+    ids = dict(fetch(BOOK, given))
     begun: dict[int, list[str]] = {}
     for run in runs:
         begun.setdefault(run.place, []).append(run.id)

@@ -132,7 +132,7 @@ class Together:
         _refuse(cursors, statements)
 
 
-def ask(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+def fetch(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Do one statement, prepared by the server, and return its rows; alone it is a transaction.
 
     For those who act for all. In a scope's transaction it is refused before that has heard its

@@ -18,7 +18,7 @@ from agentsite.rows.tenancy import (
     switch,
     tenant,
 )
-from agentsite.rows.together import Together, ask
+from agentsite.rows.together import Together, fetch
 from agentsite.rows.units import snapshot_unit, unit
 from memory_app.models import MemoryEntry
 from tests.requirements import requirement
@@ -147,17 +147,17 @@ def make(name: str, scope: str) -> MemoryEntry:
 
 @pytest.mark.usefixtures("_database")
 @requirement("scope.nobody")
-async def test_one_statement_is_asked_for_all_and_never_before_a_scope_was_named() -> None:
+async def test_one_statement_is_done_for_all_and_never_before_a_scope_was_named() -> None:
     read = "SELECT id, content FROM memory_app_memoryentry WHERE scope_id = %s"
     for scope in ("a", "b"):
         with acting_for(scope):
             await unit(keep, scope, scope)
     with acting_for_all("a test"):
-        assert await unit(ask, read, ["b"]) == [("b", "x")]
+        assert await unit(fetch, read, ["b"]) == [("b", "x")]
         with pytest.raises(DatabaseError, match="nowhere"):
-            await unit(ask, "SELECT 1 FROM nowhere", [])
+            await unit(fetch, "SELECT 1 FROM nowhere", [])
     with acting_for("a"), pytest.raises(RuntimeError, match="on whose behalf"):
-        await unit(ask, read, ["b"])
+        await unit(fetch, read, ["b"])
 
 
 @pytest.mark.usefixtures("_database")
