@@ -22,6 +22,7 @@ from agentsite.rows.tenancy import tenant
 CHANNEL = "agentsite_bus"
 STEP = 5_000
 RECENT = 500
+"""Events of the past that a page is told at the most."""
 COLUMNS = ("seq", "audience", "agent", "scope_id", "type", "data", "created_at")
 
 

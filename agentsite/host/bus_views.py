@@ -17,9 +17,12 @@ from agentsite.host.errors import Refusal
 from agentsite.host.replies import BusResponse
 from agentsite.host.site import site
 from agentsite.host.staff import may_follow
-from agentsite.host.views import read_last_event_id
+from agentsite.host.views import read_last_event_id, read_number
 from agentsite.rows.tenancy import act_for_all
 from agentsite.rows.units import unit
+
+OLDEST = 3600
+"""Seconds that a page may have been on its way."""
 
 
 @api("GET")
@@ -31,11 +34,12 @@ async def events(request: HttpRequest) -> HttpResponseBase:
     caller = await resolve_caller(request)
     known = caller.identity
     if request.GET.get("all", "0") in ("0", ""):
-        return _follow(request, scope_channel(caller.scope_id), known.agents)
+        channel = scope_channel(caller.scope_id)
+        return _follow(channel, read_last_event_id(request), known.agents)
     if known.kind != "staff" and (known.is_bound or not known.has_role("ops")):
         text = "All scopes are for staff, and for ops keys and tokens that are bound to none."
         raise Refusal(403, "forbidden", text)
-    return _follow(request, STAFF, known.agents)
+    return _follow(STAFF, read_last_event_id(request), known.agents)
 
 
 @api("GET")
@@ -50,28 +54,13 @@ async def staff_events(request: HttpRequest) -> HttpResponseBase:
     if not await unit(may_follow, user):
         text = "Sign in to the admin as one who may look at sessions to follow all events."
         raise Refusal(403, "forbidden", text)
-    age = read_age(request)
-    before = None if age is None else await unit(reading.place_before, age)
-    return _follow(request, STAFF, before=before)
-
-
-def read_age(request: HttpRequest) -> int | None:
-    """Seconds, of `?age=`. Raises `Refusal`."""
-    raw = request.GET.get("age")
-    if raw is None:
-        return None
-    if not (raw.isascii() and raw.isdigit() and len(raw) <= 6):
-        raise Refusal(400, "invalid_field", '"age" must be a number of seconds.')
-    return int(raw)
-
-
-def _follow(
-    request: HttpRequest,
-    channel: str,
-    agents: tuple[str, ...] = (),
-    before: int | None = None,
-) -> HttpResponseBase:
     after = read_last_event_id(request)
-    after = before if after is None else after
+    age = read_number(request.GET.get("age"), '"age" must be a number of seconds.')
+    if after is None and age is not None:
+        after = await unit(reading.place_before, min(age, OLDEST))
+    return _follow(STAFF, after)
+
+
+def _follow(channel: str, after: int | None, agents: tuple[str, ...] = ()) -> HttpResponseBase:
     stream = BusStream(site().bus, channel, after, settings.KEEPALIVE_SECONDS, agents)
     return BusResponse(stream)

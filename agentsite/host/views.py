@@ -298,8 +298,13 @@ async def stop_run(session_id: str, scope_id: str) -> str | None:
 def read_last_event_id(request: HttpRequest) -> int | None:
     """The number after which to go on: the header, else `?after=`. Raises `Refusal`."""
     raw = request.headers.get("last-event-id") or request.GET.get("after")
+    return read_number(raw, '"Last-Event-ID" must be the number of an event.')
+
+
+def read_number(raw: str | None, refusal: str) -> int | None:
+    """A number of at most 18 digits; None when nothing was said. Raises `Refusal`."""
     if raw is None or raw == "":
         return None
     if not (raw.isascii() and raw.isdigit() and len(raw) <= 18):
-        raise Refusal(400, "invalid_field", '"Last-Event-ID" must be the number of an event.')
+        raise Refusal(400, "invalid_field", refusal)
     return int(raw)
