@@ -40,6 +40,8 @@ from agentsite.providers.transport import (
 
 PROVIDER = "anthropic"
 BASE_URL = "https://api.anthropic.com"
+MODULES = ("anthropic", "httpx2")
+"""What its clients need."""
 DEFAULT_MAX_TOKENS = 16_000
 """The field is required; from Claude 4 on it also pays for reasoning."""
 OLD_MAX_TOKENS = 8192
@@ -75,7 +77,7 @@ class AnthropicModel:
         """The SDK's client, shared; made by the first that asks. Raises ProviderError."""
         config = self._config
         build = prepare_bedrock(config) if config.region else prepare_client(config)
-        return clients.lease(self._client_name, build, ("anthropic", "httpx2"))
+        return clients.lease(self._client_name, build, MODULES)
 
     @asynccontextmanager
     async def _ask(self, request: ModelRequest) -> AsyncIterator[Read]:

@@ -18,10 +18,10 @@ from typing import Any
 
 MOST_CLIENTS = 32
 
-
 Made = tuple[Any, Callable[[], Awaitable[object]]]
 """A client, and the function that closes it."""
 Build = Callable[[], Awaitable[Made]]
+"""Makes one."""
 
 
 class _Entry:
